@@ -1,0 +1,1 @@
+//! apimachinery: see ../ARCHITECTURE.md.

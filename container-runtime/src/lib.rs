@@ -1,0 +1,1 @@
+//! container-runtime: see ../ARCHITECTURE.md.

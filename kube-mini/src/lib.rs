@@ -1,0 +1,1 @@
+//! kube-mini: see ../ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! kube-proxy: see ../ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! kubectl-mini: see ../ARCHITECTURE.md.

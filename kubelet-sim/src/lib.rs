@@ -1,0 +1,1 @@
+//! kubelet-sim: see ../ARCHITECTURE.md.
