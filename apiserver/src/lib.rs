@@ -1,1 +1,4 @@
-//! apiserver: see ../ARCHITECTURE.md.
+//! The API server: one handler chain behind two faces, on an embedded store.
+
+pub mod registry;
+pub mod request;

@@ -1,0 +1,3 @@
+//! The resources that the server keeps: one [`strategy::Strategy`] each, on one generic store.
+
+pub mod strategy;

@@ -1,0 +1,117 @@
+//! What is particular to one resource: the [`Strategy`], Kubernetes' `rest.RESTCreateStrategy` and its kin.
+//!
+//! The generic store (`registry::store`) does what all resources share: names, uid, timestamps, generation,
+//! finalizers, conflicts, graceful deletion, the transaction. A strategy only defaults, validates, prepares, reads
+//! and prints. All of it is pure: an object in, an object or a list of field errors out. Allocations (a ClusterIP, a
+//! nodePort) are not made here: the Service registry makes them in the object's own transaction.
+
+use apimachinery::{field::FieldError, object::Object, resource::ResourceInfo, status::Status};
+use jiff::Timestamp;
+
+/// One column of a server-side Table: `metav1.TableColumnDefinition`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Heading, as kubectl prints it in upper case.
+    pub name: &'static str,
+    /// `string`, `integer`, …
+    pub kind: &'static str,
+    /// `name` for the name column, else empty.
+    pub format: &'static str,
+    /// What the column tells.
+    pub description: &'static str,
+    /// 0: always printed; 1: only with `-o wide`.
+    pub priority: i32,
+}
+
+/// What a strategy may know besides the objects.
+#[derive(Clone, Debug)]
+pub struct StrategyContext<'a> {
+    /// Wall clock of this request.
+    pub now: Timestamp,
+    /// The subresource written: "", "status", "scale", "ephemeralcontainers", …
+    pub subresource: &'a str,
+    /// Name of the user that writes.
+    pub user: &'a str,
+}
+
+/// The particulars of one resource. Every method has a default that fits a plain object without a status.
+pub trait Strategy: Send + Sync + 'static {
+    /// The resource that this strategy serves.
+    fn resource(&self) -> &'static ResourceInfo;
+
+    /// Fills in Kubernetes' defaults (`SetDefaults_…`), on create, on update and after a patch.
+    fn default(&self, _object: &mut Object) {}
+
+    /// Prepares a new object: drops the status, sets what the server owns (phase Pending, generation 1 is generic).
+    fn prepare_for_create(&self, _ctx: &StrategyContext<'_>, _object: &mut Object) {}
+
+    /// Prepares a replacement: keeps status on a main write, keeps all but status on a status write.
+    fn prepare_for_update(&self, _ctx: &StrategyContext<'_>, _object: &mut Object, _old: &Object) {}
+
+    /// Validates a new object, metadata included (see `registry::meta`).
+    fn validate_create(&self, ctx: &StrategyContext<'_>, object: &Object) -> Vec<FieldError>;
+
+    /// Validates a replacement, immutable fields included.
+    fn validate_update(
+        &self,
+        ctx: &StrategyContext<'_>,
+        object: &Object,
+        old: &Object,
+    ) -> Vec<FieldError>;
+
+    /// Warnings for the caller: deprecated fields, fields that have no effect here.
+    fn warnings(&self, _object: &Object) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// True when the part that `metadata.generation` counts differs.
+    fn generation_changed(&self, object: &Object, old: &Object) -> bool {
+        object.get(&["spec"]) != old.get(&["spec"])
+    }
+
+    /// The grace period that a delete without one gets; None: deleted at once (only pods have one).
+    fn default_grace_period(&self, _object: &Object) -> Option<i64> {
+        None
+    }
+
+    /// Whether an update of an absent object creates it (`AllowCreateOnUpdate`).
+    fn allow_create_on_update(&self) -> bool {
+        false
+    }
+
+    /// Whether an update without resourceVersion is taken (`AllowUnconditionalUpdate`).
+    fn allow_unconditional_update(&self) -> bool {
+        true
+    }
+
+    /// The fields that a field selector may name besides metadata.name and metadata.namespace, with their values.
+    fn selectable_fields(&self, _object: &Object) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// The names that `selectable_fields` can give.
+    fn selectable_field_names(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The Table's columns.
+    fn columns(&self) -> &'static [Column];
+
+    /// One object's cells, in the order of `columns`.
+    fn row(&self, object: &Object, now: Timestamp) -> Vec<serde_json::Value>;
+
+    /// Turns the stored form into the served form; None: the stored bytes are the served form.
+    fn on_read(&self, _object: &Object) -> Option<Object> {
+        None
+    }
+
+    /// The object as its `scale` subresource; an error for a resource without one.
+    fn to_scale(&self, _object: &Object) -> Result<Object, Status> {
+        Err(Status::internal("this resource has no scale"))
+    }
+
+    /// Writes a `scale` subresource back into its object.
+    fn from_scale(&self, _object: &mut Object, _scale: &Object) -> Result<(), Status> {
+        Err(Status::internal("this resource has no scale"))
+    }
+}
