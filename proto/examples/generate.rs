@@ -7,7 +7,7 @@ const SOURCES: [&str; 3] =
     ["kubemini/v1/api.proto", "kubemini/v1/streams.proto", "kubemini/v1/node.proto"];
 
 /// Writes the Rust code of all packages into `out_dir`.
-pub fn generate(out_dir: &Path) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn generate(out_dir: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let descriptors = protox::compile(SOURCES, [root])?;
     tonic_prost_build::configure()
