@@ -1,0 +1,37 @@
+//! Generates the API types of `apimachinery` from the source text of the k8s-openapi crate.
+//!
+//! Two things are made from one [`model::Model`]:
+//! - the **typed views** (`apimachinery/src/api/*.rs`): plain serde structs of the kinds that our
+//!   own components read ([`kinds::VIEWS`] and everything reachable from them);
+//! - the **schema table** (`apimachinery/src/schema/table/*.rs`): every field of every stable
+//!   built-in kind as static data.
+//!
+//! k8s-openapi itself is never compiled: [`source::locate`] asks Cargo where its source lies,
+//! [`parse`] reads structs, JSON names and merge rules out of it. What that source cannot tell
+//! (list-map keys of SSA, `retainKeys`, …) is in the reviewed [`overlay`]. The output is committed,
+//! so that a build needs neither k8s-openapi nor this crate; `tests/committed.rs` compares.
+
+pub mod format;
+pub mod kinds;
+pub mod model;
+pub mod parse;
+pub mod source;
+pub mod views;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+/// Generates all files: path relative to the `apimachinery` folder, and text.
+///
+/// # Errors
+/// When the source cannot be read or is not shaped as expected.
+pub fn generate(source: &Path) -> Result<BTreeMap<PathBuf, String>> {
+    let model = parse::parse(source)?;
+    let mut files = views::emit(&model)?;
+    for text in files.values_mut() {
+        *text = format::rustfmt(text)?;
+    }
+    Ok(files)
+}

@@ -1,0 +1,70 @@
+//! Typed serde views of the API's kinds, one module per group.
+//!
+//! An object is its JSON ([`Object`]); a view is what code reads it through. Views hold every field
+//! of Kubernetes v1.36, accept `null` wherever absent is accepted, and ignore what they do not
+//! know, so **never write a view back over an object that you did not make**: change the object.
+//!
+//! Lists and maps are plain collections (absent is empty, as in Go); other optional fields are
+//! `Option`; `metadata`, `spec` and `status` of objects and templates are plain structs; `apiVersion`
+//! and `kind` are not fields, [`Resource::INFO`] knows them. All modules below are generated from
+//! k8s-openapi by `apimachinery/generator`.
+
+pub mod apps;
+pub mod authentication;
+pub mod authorization;
+pub mod autoscaling;
+pub mod batch;
+mod byte_string;
+pub mod coordination;
+pub mod core;
+pub mod discovery;
+pub mod events;
+pub mod meta;
+pub mod networking;
+pub mod policy;
+pub mod rbac;
+pub mod scheduling;
+pub mod storage;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+pub use self::byte_string::ByteString;
+use crate::object::Object;
+use crate::resource::ResourceInfo;
+
+/// A typed view of a kind that has an entry in the resource table.
+pub trait Resource: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    /// The kind's entry in the resource table.
+    const INFO: &'static ResourceInfo;
+
+    /// The object's metadata.
+    fn metadata(&self) -> &meta::ObjectMeta;
+
+    /// The object's metadata, to change it.
+    fn metadata_mut(&mut self) -> &mut meta::ObjectMeta;
+
+    /// Returns the whole object: the view's JSON with `apiVersion` and `kind`.
+    fn to_object(&self) -> Object {
+        let value = serde_json::to_value(self).expect("views are JSON: their map keys are strings");
+        let Value::Object(mut fields) = value else {
+            unreachable!("a view is a struct, and a struct is a JSON object")
+        };
+        fields.insert("apiVersion".to_owned(), Self::INFO.api_version().into());
+        fields.insert("kind".to_owned(), Self::INFO.kind.into());
+        Object(fields)
+    }
+}
+
+/// Reads `null` as the type's default.
+fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Tells whether a part of an object holds nothing and is left out of its JSON.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
