@@ -1,1 +1,6 @@
-//! scheduler: see ../ARCHITECTURE.md.
+//! The scheduler.
+pub mod framework;
+pub mod plugins;
+pub mod queue;
+pub mod schedule_one;
+pub mod snapshot;

@@ -1,0 +1,191 @@
+//! Runs the plugins of the profile through one scheduling cycle.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Code, CycleState, NodeInfo, PodInfo, PreFilterOutcome, Rejection};
+use crate::{
+    plugins::{self, Registration},
+    queue::events::ClusterEvent,
+    snapshot::Snapshot,
+};
+
+/// A profile: plugins in their order, with their weights.
+pub struct Framework {
+    plugins: Vec<Registration>,
+}
+
+/// Why a pod found no node: `framework.Diagnosis`.
+#[derive(Clone, Debug, Default)]
+pub struct Diagnosis {
+    /// The refusal of each node that was looked at.
+    pub nodes: BTreeMap<String, Rejection>,
+    /// What PreFilter said, when it refused the pod on all nodes.
+    pub pre_filter_message: String,
+}
+
+impl Diagnosis {
+    /// The plugins that had a part in the refusal.
+    #[must_use]
+    pub fn plugins(&self) -> BTreeSet<&'static str> {
+        self.nodes.values().map(|r| r.plugin).collect()
+    }
+}
+
+/// What each plugin gave a node, after normalisation and weighting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeScore {
+    /// The node.
+    pub name: String,
+    /// By plugin.
+    pub scores: Vec<(&'static str, i64)>,
+    /// The sum.
+    pub total: i64,
+}
+
+impl Default for Framework {
+    fn default() -> Self {
+        Self { plugins: plugins::registry() }
+    }
+}
+
+impl Framework {
+    /// Runs PreFilter; gives the nodes that alone come into question, if plugins named some.
+    ///
+    /// # Errors
+    /// A plugin refused the pod on all nodes.
+    pub fn pre_filter(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        snapshot: &Snapshot,
+    ) -> Result<Option<BTreeSet<String>>, Rejection> {
+        let mut chosen: Option<BTreeSet<String>> = None;
+        for registration in &self.plugins {
+            let plugin = &registration.plugin;
+            let Some(point) = plugin.pre_filter() else { continue };
+            match point.run(state, pod, snapshot)? {
+                PreFilterOutcome::Continue => {}
+                PreFilterOutcome::Skip => {
+                    state.skip_filter.insert(plugin.name());
+                }
+                PreFilterOutcome::Nodes(names) => {
+                    chosen = Some(match chosen {
+                        None => names,
+                        Some(former) => &former & &names,
+                    });
+                }
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// Runs Filter for one node.
+    ///
+    /// # Errors
+    /// The first plugin's refusal.
+    pub fn filter(
+        &self,
+        state: &CycleState,
+        pod: &PodInfo,
+        node: &NodeInfo,
+    ) -> Result<(), Rejection> {
+        for registration in &self.plugins {
+            if let Some(point) = registration.plugin.filter()
+                && !state.skip_filter.contains(registration.plugin.name())
+            {
+                point.run(state, pod, node)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the plugins' notes up to date in a simulation.
+    pub fn simulate(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        changed: &PodInfo,
+        node: &NodeInfo,
+        added: bool,
+    ) {
+        for point in self.plugins.iter().filter_map(|r| r.plugin.pre_filter()) {
+            point.simulate(state, pod, changed, node, added);
+        }
+    }
+
+    /// Runs PreScore and Score over the feasible nodes.
+    #[must_use]
+    pub fn score(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        nodes: &[&NodeInfo],
+        snapshot: &Snapshot,
+    ) -> Vec<NodeScore> {
+        let mut result: Vec<NodeScore> = nodes
+            .iter()
+            .map(|n| NodeScore { name: n.name.to_string(), scores: Vec::new(), total: 0 })
+            .collect();
+        for registration in &self.plugins {
+            let plugin = &registration.plugin;
+            let Some(point) = plugin.score() else { continue };
+            if plugin.pre_score().is_some_and(|p| !p.run(state, pod, nodes, snapshot)) {
+                continue;
+            }
+            let mut scores: Vec<i64> = nodes.iter().map(|n| point.run(state, pod, n)).collect();
+            point.normalize(state, pod, nodes, &mut scores);
+            for (node, score) in result.iter_mut().zip(scores) {
+                let weighted = score * registration.weight;
+                node.scores.push((plugin.name(), weighted));
+                node.total += weighted;
+            }
+        }
+        result
+    }
+
+    /// Whether `event` may help a pod that `refusers` refused.
+    #[must_use]
+    pub fn may_help(&self, refusers: &BTreeSet<&'static str>, event: ClusterEvent) -> bool {
+        refusers.is_empty()
+            || self.plugins.iter().any(|r| {
+                refusers.contains(r.plugin.name())
+                    && r.plugin.events_to_register().iter().any(|e| e.covers(event))
+            })
+    }
+}
+
+/// The message that the user reads: `FitError.Error`, less what PostFilter adds.
+#[must_use]
+pub fn fit_error(diagnosis: &Diagnosis, all_nodes: usize) -> String {
+    let mut message = format!("0/{all_nodes} nodes are available:");
+    if diagnosis.pre_filter_message.is_empty() {
+        let histogram = histogram(diagnosis.nodes.values().flat_map(|r| &r.reasons));
+        if !histogram.is_empty() {
+            message.push(' ');
+            message.push_str(&histogram);
+            message.push('.');
+        }
+    } else {
+        message.push(' ');
+        message.push_str(&diagnosis.pre_filter_message);
+        message.push('.');
+    }
+    message
+}
+
+/// `1 Insufficient cpu, 2 node(s) were unschedulable`, sorted as text.
+pub fn histogram<'a>(reasons: impl Iterator<Item = &'a String>) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for reason in reasons {
+        *counts.entry(reason).or_default() += 1;
+    }
+    let mut parts: Vec<String> = counts.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
+    parts.sort();
+    parts.join(", ")
+}
+
+/// Whether removing pods from the node could help.
+#[must_use]
+pub fn resolvable(rejection: &Rejection) -> bool {
+    rejection.code == Code::Unschedulable
+}

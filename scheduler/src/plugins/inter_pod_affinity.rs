@@ -1,0 +1,347 @@
+//! InterPodAffinity: pods near to, or away from, other pods, by topology domain.
+//!
+//! Three tables by (topology key, value) are counted once per cycle in PreFilter: where existing pods' required
+//! anti-affinity forbids this pod, where pods match its required affinity, and where pods match its required
+//! anti-affinity. Filter then looks up the node's own labels only.
+
+use std::collections::{BTreeSet, HashMap};
+
+use apimachinery::{
+    api::core::{Pod, PodAffinityTerm, WeightedPodAffinityTerm},
+    labels::Selector,
+};
+
+use crate::{
+    framework::{
+        CycleState, Filter, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreFilter,
+        PreFilterOutcome, PreScore, Rejection, Score,
+    },
+    queue::events::ClusterEvent,
+    snapshot::Snapshot,
+};
+
+const NAME: &str = "InterPodAffinity";
+const SCORE: &str = "InterPodAffinity/score";
+/// What an existing pod's required affinity counts for in scoring: `DefaultHardPodAffinityWeight`.
+const HARD_WEIGHT: i64 = 1;
+
+/// The plugin.
+pub struct InterPodAffinity;
+
+/// One term, parsed.
+#[derive(Clone, Debug)]
+pub struct Term {
+    selector: Selector,
+    namespaces: BTreeSet<String>,
+    namespace_selector: Option<Selector>,
+    topology_key: String,
+    weight: i64,
+}
+
+impl Term {
+    fn of(term: &PodAffinityTerm, pod: &Pod, weight: i32) -> Option<Self> {
+        let mut labels = term.label_selector.clone().unwrap_or_default();
+        for key in &term.match_label_keys {
+            if let Some(value) = pod.metadata.labels.get(key) {
+                labels.match_labels.insert(key.clone(), value.clone());
+            }
+        }
+        for key in &term.mismatch_label_keys {
+            if let Some(value) = pod.metadata.labels.get(key) {
+                labels.match_expressions.push(
+                    apimachinery::api::meta::LabelSelectorRequirement {
+                        key: key.clone(),
+                        operator: "NotIn".into(),
+                        values: vec![value.clone()],
+                    },
+                );
+            }
+        }
+        let mut namespaces: BTreeSet<String> = term.namespaces.iter().cloned().collect();
+        if namespaces.is_empty() && term.namespace_selector.is_none() {
+            namespaces.insert(pod.metadata.namespace.clone().unwrap_or_default());
+        }
+        Some(Self {
+            selector: match &term.label_selector {
+                None => Selector::nothing(),
+                Some(_) => Selector::from_label_selector(&labels).ok()?,
+            },
+            namespaces,
+            namespace_selector: match &term.namespace_selector {
+                None => None,
+                Some(selector) => Some(Selector::from_label_selector(selector).ok()?),
+            },
+            topology_key: term.topology_key.clone(),
+            weight: i64::from(weight),
+        })
+    }
+
+    fn matches(&self, pod: &PodInfo, snapshot: &Snapshot) -> bool {
+        let in_namespace = self.namespaces.contains(&pod.key.namespace)
+            || self.namespace_selector.as_ref().is_some_and(|selector| {
+                snapshot
+                    .namespaces
+                    .get(&pod.key.namespace)
+                    .is_some_and(|labels| selector.matches(labels))
+            });
+        in_namespace && self.selector.matches(pod.labels())
+    }
+}
+
+/// All terms of a pod.
+#[derive(Clone, Debug, Default)]
+pub struct AffinityTerms {
+    /// Must be near such pods.
+    pub required: Vec<Term>,
+    /// Must be away from such pods.
+    pub required_anti: Vec<Term>,
+    preferred: Vec<Term>,
+    preferred_anti: Vec<Term>,
+}
+
+impl AffinityTerms {
+    /// Reads a pod's terms.
+    #[must_use]
+    pub fn of(pod: &Pod) -> Self {
+        let Some(affinity) = &pod.spec.affinity else { return Self::default() };
+        let hard = |terms: &[PodAffinityTerm]| {
+            terms.iter().filter_map(|t| Term::of(t, pod, 0)).collect()
+        };
+        let soft = |terms: &[WeightedPodAffinityTerm]| {
+            terms.iter().filter_map(|t| Term::of(&t.pod_affinity_term, pod, t.weight)).collect()
+        };
+        let mut terms = Self::default();
+        if let Some(near) = &affinity.pod_affinity {
+            terms.required = hard(&near.required_during_scheduling_ignored_during_execution);
+            terms.preferred = soft(&near.preferred_during_scheduling_ignored_during_execution);
+        }
+        if let Some(away) = &affinity.pod_anti_affinity {
+            terms.required_anti = hard(&away.required_during_scheduling_ignored_during_execution);
+            terms.preferred_anti = soft(&away.preferred_during_scheduling_ignored_during_execution);
+        }
+        terms
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.required.is_empty()
+            && self.required_anti.is_empty()
+            && self.preferred.is_empty()
+            && self.preferred_anti.is_empty()
+    }
+}
+
+/// Counts by topology key and value.
+type Counts = HashMap<(String, String), i64>;
+
+fn add(counts: &mut Counts, key: &str, node: &NodeInfo, by: i64) {
+    if let Some(value) = node.labels().get(key) {
+        *counts.entry((key.to_owned(), value.clone())).or_default() += by;
+    }
+}
+
+fn count(counts: &Counts, key: &str, node: &NodeInfo) -> i64 {
+    node.labels()
+        .get(key)
+        .and_then(|value| counts.get(&(key.to_owned(), value.clone())))
+        .copied()
+        .unwrap_or(0)
+}
+
+#[derive(Clone)]
+struct Tables {
+    snapshot_namespaces: Snapshot,
+    existing_anti: Counts,
+    affinity: Counts,
+    anti_affinity: Counts,
+}
+
+impl Tables {
+    /// Counts an existing pod on a node in (`by` 1) or out (`by` -1).
+    fn follow(&mut self, pod: &PodInfo, existing: &PodInfo, node: &NodeInfo, by: i64) {
+        let namespaces = &self.snapshot_namespaces;
+        for term in &existing.affinity.required_anti {
+            if term.matches(pod, namespaces) {
+                add(&mut self.existing_anti, &term.topology_key, node, by);
+            }
+        }
+        let required = &pod.affinity.required;
+        if !required.is_empty() && required.iter().all(|t| t.matches(existing, namespaces)) {
+            for term in required {
+                add(&mut self.affinity, &term.topology_key, node, by);
+            }
+        }
+        for term in &pod.affinity.required_anti {
+            if term.matches(existing, namespaces) {
+                add(&mut self.anti_affinity, &term.topology_key, node, by);
+            }
+        }
+    }
+}
+
+impl Plugin for InterPodAffinity {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+    fn pre_filter(&self) -> Option<&dyn PreFilter> {
+        Some(self)
+    }
+    fn filter(&self) -> Option<&dyn Filter> {
+        Some(self)
+    }
+    fn pre_score(&self) -> Option<&dyn PreScore> {
+        Some(self)
+    }
+    fn score(&self) -> Option<&dyn Score> {
+        Some(self)
+    }
+    fn events_to_register(&self) -> Vec<ClusterEvent> {
+        vec![
+            ClusterEvent::AssignedPodAdd,
+            ClusterEvent::AssignedPodDelete,
+            ClusterEvent::AssignedPodUpdate,
+            ClusterEvent::NodeAdd,
+            ClusterEvent::NodeUpdateLabel,
+        ]
+    }
+}
+
+impl PreFilter for InterPodAffinity {
+    fn run(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        snapshot: &Snapshot,
+    ) -> Result<PreFilterOutcome, Rejection> {
+        let own = !pod.affinity.required.is_empty() || !pod.affinity.required_anti.is_empty();
+        if !own && snapshot.pods_with_required_anti_affinity == 0 {
+            return Ok(PreFilterOutcome::Skip);
+        }
+        let mut tables = Tables {
+            snapshot_namespaces: Snapshot {
+                namespaces: snapshot.namespaces.clone(),
+                ..Snapshot::default()
+            },
+            existing_anti: Counts::new(),
+            affinity: Counts::new(),
+            anti_affinity: Counts::new(),
+        };
+        for node in &snapshot.nodes {
+            for existing in &node.pods {
+                if own || !existing.affinity.required_anti.is_empty() {
+                    tables.follow(pod, existing, node, 1);
+                }
+            }
+        }
+        let nothing = tables.existing_anti.is_empty() && !own;
+        state.write(NAME, tables);
+        Ok(if nothing { PreFilterOutcome::Skip } else { PreFilterOutcome::Continue })
+    }
+
+    fn simulate(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        changed: &PodInfo,
+        node: &NodeInfo,
+        added: bool,
+    ) {
+        let by = if added { 1 } else { -1 };
+        state.modify::<Tables>(NAME, |tables| tables.follow(pod, changed, node, by));
+    }
+}
+
+impl Filter for InterPodAffinity {
+    fn run(&self, state: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+        let Some(tables) = state.read::<Tables>(NAME) else { return Ok(()) };
+        let required = &pod.affinity.required;
+        let labelled = required.iter().all(|t| node.labels().contains_key(&t.topology_key));
+        let near = required.iter().all(|t| count(&tables.affinity, &t.topology_key, node) > 0);
+        // The first pod of a group that wants to be together matches itself.
+        let first = || {
+            tables.affinity.values().all(|n| *n <= 0)
+                && required.iter().all(|t| t.matches(pod, &tables.snapshot_namespaces))
+        };
+        if !labelled || !(near || first()) {
+            return Err(Rejection::unresolvable(
+                NAME,
+                "node(s) didn't match pod affinity rules",
+            ));
+        }
+        let anti = &pod.affinity.required_anti;
+        if anti.iter().any(|t| count(&tables.anti_affinity, &t.topology_key, node) > 0) {
+            return Err(Rejection::unschedulable(
+                NAME,
+                "node(s) didn't match pod anti-affinity rules",
+            ));
+        }
+        let refused = node.labels().iter().any(|(key, value)| {
+            tables.existing_anti.get(&(key.clone(), value.clone())).is_some_and(|n| *n > 0)
+        });
+        if !tables.existing_anti.is_empty() && refused {
+            return Err(Rejection::unschedulable(
+                NAME,
+                "node(s) didn't satisfy existing pods anti-affinity rules",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl PreScore for InterPodAffinity {
+    fn run(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        nodes: &[&NodeInfo],
+        snapshot: &Snapshot,
+    ) -> bool {
+        let own = !pod.affinity.preferred.is_empty() || !pod.affinity.preferred_anti.is_empty();
+        if nodes.is_empty() || (!own && snapshot.pods_with_affinity == 0) {
+            return false;
+        }
+        let mut scores = Counts::new();
+        for node in &snapshot.nodes {
+            for existing in &node.pods {
+                let theirs = &existing.affinity;
+                if !own && theirs.is_empty() {
+                    continue;
+                }
+                let mut weigh = |terms: &[Term], target: &PodInfo, sign: i64, fixed: Option<i64>| {
+                    for term in terms.iter().filter(|t| t.matches(target, snapshot)) {
+                        let weight = fixed.unwrap_or(term.weight);
+                        add(&mut scores, &term.topology_key, node, sign * weight);
+                    }
+                };
+                weigh(&pod.affinity.preferred, existing, 1, None);
+                weigh(&pod.affinity.preferred_anti, existing, -1, None);
+                weigh(&theirs.required, pod, 1, Some(HARD_WEIGHT));
+                weigh(&theirs.preferred, pod, 1, None);
+                weigh(&theirs.preferred_anti, pod, -1, None);
+            }
+        }
+        let any = !scores.is_empty();
+        state.write(SCORE, scores);
+        any
+    }
+}
+
+impl Score for InterPodAffinity {
+    fn run(&self, state: &CycleState, _: &PodInfo, node: &NodeInfo) -> i64 {
+        let Some(scores) = state.read::<Counts>(SCORE) else { return 0 };
+        node.labels()
+            .iter()
+            .filter_map(|(key, value)| scores.get(&(key.clone(), value.clone())))
+            .sum()
+    }
+
+    fn normalize(&self, _: &CycleState, _: &PodInfo, _: &[&NodeInfo], scores: &mut [i64]) {
+        let max = scores.iter().copied().max().unwrap_or(0);
+        let min = scores.iter().copied().min().unwrap_or(0);
+        for score in scores {
+            *score =
+                if max > min { MAX_NODE_SCORE * (*score - min) / (max - min) } else { 0 };
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! NodeAffinity: `nodeSelector` and `requiredDuringScheduling…` decide, `preferredDuringScheduling…` weighs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use apimachinery::api::core::{NodeSelectorRequirement, NodeSelectorTerm, Pod};
+
+use crate::{
+    framework::{
+        CycleState, Filter, NodeInfo, Plugin, PodInfo, PreFilter, PreFilterOutcome, PreScore,
+        Rejection, Score, default_normalize,
+    },
+    queue::events::ClusterEvent,
+    snapshot::Snapshot,
+};
+
+const NAME: &str = "NodeAffinity";
+const REASON: &str = "node(s) didn't match Pod's node affinity/selector";
+
+/// The plugin.
+pub struct NodeAffinity;
+
+impl Plugin for NodeAffinity {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+    fn pre_filter(&self) -> Option<&dyn PreFilter> {
+        Some(self)
+    }
+    fn filter(&self) -> Option<&dyn Filter> {
+        Some(self)
+    }
+    fn pre_score(&self) -> Option<&dyn PreScore> {
+        Some(self)
+    }
+    fn score(&self) -> Option<&dyn Score> {
+        Some(self)
+    }
+    fn events_to_register(&self) -> Vec<ClusterEvent> {
+        vec![ClusterEvent::NodeAdd, ClusterEvent::NodeUpdateLabel]
+    }
+}
+
+/// Whether one requirement holds for a set of values by key: `nodeaffinity.nodeSelectorRequirementsAsSelector`.
+fn requirement_holds(
+    requirement: &NodeSelectorRequirement,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> bool {
+    let value = lookup(&requirement.key);
+    let number = |text: &str| text.parse::<i64>().ok();
+    let compare = |holds: fn(i64, i64) -> bool| {
+        let (Some(value), [bound]) = (&value, &requirement.values[..]) else { return false };
+        number(value).zip(number(bound)).is_some_and(|(v, b)| holds(v, b))
+    };
+    match requirement.operator.as_str() {
+        "In" => value.is_some_and(|v| requirement.values.contains(&v)),
+        "NotIn" => value.is_none_or(|v| !requirement.values.contains(&v)),
+        "Exists" => value.is_some(),
+        "DoesNotExist" => value.is_none(),
+        "Gt" => compare(|v, b| v > b),
+        "Lt" => compare(|v, b| v < b),
+        _ => false,
+    }
+}
+
+/// Whether a term selects the node; a term without any requirement selects none.
+#[must_use]
+pub fn term_matches(
+    term: &NodeSelectorTerm,
+    labels: &BTreeMap<String, String>,
+    node_name: &str,
+) -> bool {
+    if term.match_expressions.is_empty() && term.match_fields.is_empty() {
+        return false;
+    }
+    let by_label = |key: &str| labels.get(key).cloned();
+    let by_field = |key: &str| (key == "metadata.name").then(|| node_name.to_owned());
+    term.match_expressions.iter().all(|r| requirement_holds(r, &by_label))
+        && term.match_fields.iter().all(|r| requirement_holds(r, &by_field))
+}
+
+/// Whether the pod's nodeSelector and required node affinity admit the node.
+#[must_use]
+pub fn required_matches(pod: &Pod, labels: &BTreeMap<String, String>, node_name: &str) -> bool {
+    let selected =
+        pod.spec.node_selector.iter().all(|(key, value)| labels.get(key) == Some(value));
+    let required = pod
+        .spec
+        .affinity
+        .as_ref()
+        .and_then(|a| a.node_affinity.as_ref())
+        .and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
+    selected
+        && required.is_none_or(|r| {
+            r.node_selector_terms.iter().any(|term| term_matches(term, labels, node_name))
+        })
+}
+
+/// The nodes named by `metadata.name` fields, where every term names some: only those can match.
+fn named_nodes(pod: &Pod) -> Option<BTreeSet<String>> {
+    let required = pod
+        .spec
+        .affinity
+        .as_ref()?
+        .node_affinity
+        .as_ref()?
+        .required_during_scheduling_ignored_during_execution
+        .as_ref()?;
+    let mut all = BTreeSet::new();
+    for term in &required.node_selector_terms {
+        let mut named: Option<BTreeSet<String>> = None;
+        for field in &term.match_fields {
+            if field.key == "metadata.name" && field.operator == "In" {
+                let values: BTreeSet<String> = field.values.iter().cloned().collect();
+                named = Some(match named {
+                    None => values,
+                    Some(former) => &former & &values,
+                });
+            }
+        }
+        all.extend(named?);
+    }
+    (!required.node_selector_terms.is_empty()).then_some(all)
+}
+
+fn preferred(
+    pod: &Pod,
+) -> impl Iterator<Item = &apimachinery::api::core::PreferredSchedulingTerm> {
+    pod.spec
+        .affinity
+        .iter()
+        .filter_map(|a| a.node_affinity.as_ref())
+        .flat_map(|a| &a.preferred_during_scheduling_ignored_during_execution)
+}
+
+impl PreFilter for NodeAffinity {
+    fn run(
+        &self,
+        _: &mut CycleState,
+        pod: &PodInfo,
+        _: &Snapshot,
+    ) -> Result<PreFilterOutcome, Rejection> {
+        let affinity = pod.pod.spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
+        let required =
+            affinity.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
+        if required.is_none() && pod.pod.spec.node_selector.is_empty() {
+            return Ok(PreFilterOutcome::Skip);
+        }
+        match named_nodes(&pod.pod) {
+            Some(names) if names.is_empty() => Err(Rejection::unresolvable(
+                NAME,
+                "pod affinity terms conflict",
+            )),
+            Some(names) => Ok(PreFilterOutcome::Nodes(names)),
+            None => Ok(PreFilterOutcome::Continue),
+        }
+    }
+}
+
+impl Filter for NodeAffinity {
+    fn run(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+        if required_matches(&pod.pod, node.labels(), &node.name) {
+            Ok(())
+        } else {
+            Err(Rejection::unresolvable(NAME, REASON))
+        }
+    }
+}
+
+impl PreScore for NodeAffinity {
+    fn run(&self, _: &mut CycleState, pod: &PodInfo, _: &[&NodeInfo], _: &Snapshot) -> bool {
+        preferred(&pod.pod).next().is_some()
+    }
+}
+
+impl Score for NodeAffinity {
+    fn run(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> i64 {
+        preferred(&pod.pod)
+            .filter(|p| term_matches(&p.preference, node.labels(), &node.name))
+            .map(|p| i64::from(p.weight))
+            .sum()
+    }
+
+    fn normalize(&self, _: &CycleState, _: &PodInfo, _: &[&NodeInfo], scores: &mut [i64]) {
+        default_normalize(scores, false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requirements_hold_as_node_selectors_define_them() {
+        let check = |operator: &str, values: &[&str], actual: Option<&str>, expected| {
+            let requirement = NodeSelectorRequirement {
+                key: "k".into(),
+                operator: operator.into(),
+                values: values.iter().map(|v| (*v).to_owned()).collect(),
+            };
+            let lookup = |_: &str| actual.map(str::to_owned);
+            assert_eq!(requirement_holds(&requirement, &lookup), expected, "{requirement:?}");
+        };
+        check("In", &["a", "b"], Some("a"), true);
+        check("In", &["a", "b"], Some("c"), false);
+        check("In", &["a"], None, false);
+        check("NotIn", &["a"], Some("b"), true);
+        check("NotIn", &["a"], Some("a"), false);
+        check("NotIn", &["a"], None, true);
+        check("Exists", &[], Some(""), true);
+        check("Exists", &[], None, false);
+        check("DoesNotExist", &[], None, true);
+        check("DoesNotExist", &[], Some("x"), false);
+        check("Gt", &["3"], Some("4"), true);
+        check("Gt", &["3"], Some("3"), false);
+        check("Lt", &["3"], Some("2"), true);
+        check("Lt", &["3"], Some("two"), false);
+        check("Lt", &["3"], None, false);
+    }
+}

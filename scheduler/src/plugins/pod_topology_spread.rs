@@ -1,0 +1,378 @@
+//! PodTopologySpread: keeps matching pods even over topology domains, as a rule (DoNotSchedule) or as a wish.
+//!
+//! A pod without constraints of its own is spread by the system defaults (hostname with skew 5, zone with skew 3, both
+//! ScheduleAnyway) over the pods of its controller; that is what spreads the replicas of a Deployment. The selector of
+//! those defaults is made of the pod's own labels: pods of one ReplicaSet are matched by `pod-template-hash`, pods of
+//! other controllers by all labels. (Kubernetes reads the selectors of Services and owners, which select the same pods
+//! unless a Service joins several workloads.)
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use apimachinery::{
+    api::{
+        core::{Pod, TopologySpreadConstraint},
+        meta::LabelSelector,
+    },
+    labels::Selector,
+};
+
+use crate::{
+    framework::{
+        CycleState, Filter, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreFilter,
+        PreFilterOutcome, PreScore, Rejection, Score,
+    },
+    plugins::{node_affinity, taint_toleration::tolerates},
+    queue::events::ClusterEvent,
+    snapshot::Snapshot,
+};
+
+const NAME: &str = "PodTopologySpread";
+const HOSTNAME: &str = "kubernetes.io/hostname";
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+/// The plugin.
+pub struct PodTopologySpread;
+
+#[derive(Clone)]
+struct Constraint {
+    max_skew: i64,
+    topology_key: String,
+    selector: Selector,
+    min_domains: i64,
+    honor_node_affinity: bool,
+    honor_taints: bool,
+}
+
+impl Constraint {
+    /// Reads a constraint; `matchLabelKeys` take their values from the pod, as the API server merges them.
+    fn of(c: &TopologySpreadConstraint, pod: &Pod) -> Option<Self> {
+        let mut selector = c.label_selector.clone().unwrap_or_default();
+        for key in &c.match_label_keys {
+            if let Some(value) = pod.metadata.labels.get(key) {
+                selector.match_labels.insert(key.clone(), value.clone());
+            }
+        }
+        Some(Self {
+            max_skew: i64::from(c.max_skew),
+            topology_key: c.topology_key.clone(),
+            selector: match &c.label_selector {
+                None => Selector::nothing(),
+                Some(_) => Selector::from_label_selector(&selector).ok()?,
+            },
+            min_domains: i64::from(c.min_domains.unwrap_or(1)),
+            honor_node_affinity: c.node_affinity_policy.as_deref() != Some("Ignore"),
+            honor_taints: c.node_taints_policy.as_deref() == Some("Honor"),
+        })
+    }
+
+    /// Whether pods on this node count.
+    fn includes(&self, pod: &Pod, node: &NodeInfo) -> bool {
+        let affine = !self.honor_node_affinity
+            || node_affinity::required_matches(pod, node.labels(), &node.name);
+        let tolerated = !self.honor_taints
+            || node.node.spec.taints.iter().all(|taint| {
+                !matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
+                    || pod.spec.tolerations.iter().any(|t| tolerates(t, taint))
+            });
+        affine && tolerated
+    }
+}
+
+fn constraints(pod: &Pod, when_unsatisfiable: &str) -> Vec<Constraint> {
+    pod.spec
+        .topology_spread_constraints
+        .iter()
+        .filter(|c| c.when_unsatisfiable == when_unsatisfiable)
+        .filter_map(|c| Constraint::of(c, pod))
+        .collect()
+}
+
+/// The selector of the system defaults: the pods of the same owner.
+fn owner_selector(pod: &Pod) -> Option<Selector> {
+    pod.metadata.owner_references.iter().find(|o| o.controller == Some(true))?;
+    let labels = &pod.metadata.labels;
+    let chosen: BTreeMap<String, String> = match labels.get("pod-template-hash") {
+        Some(hash) => [("pod-template-hash".to_owned(), hash.clone())].into(),
+        None => labels.clone(),
+    };
+    if chosen.is_empty() {
+        return None;
+    }
+    let selector = LabelSelector { match_labels: chosen, ..LabelSelector::default() };
+    Selector::from_label_selector(&selector).ok()
+}
+
+fn default_constraints(pod: &Pod) -> Vec<Constraint> {
+    let Some(selector) = owner_selector(pod) else { return Vec::new() };
+    [(HOSTNAME, 5), (ZONE, 3)]
+        .into_iter()
+        .map(|(key, max_skew)| Constraint {
+            max_skew,
+            topology_key: key.to_owned(),
+            selector: selector.clone(),
+            min_domains: 1,
+            honor_node_affinity: true,
+            honor_taints: false,
+        })
+        .collect()
+}
+
+/// The counts of one hard constraint by topology value.
+#[derive(Clone)]
+struct Hard {
+    constraint: Constraint,
+    counts: BTreeMap<String, i64>,
+    /// The lowest count; 0 while there are fewer domains than `minDomains`.
+    minimum: i64,
+}
+
+impl Hard {
+    fn new(constraint: Constraint, counts: BTreeMap<String, i64>) -> Self {
+        let mut hard = Self { constraint, counts, minimum: 0 };
+        hard.update_minimum();
+        hard
+    }
+
+    fn update_minimum(&mut self) {
+        let domains = i64::try_from(self.counts.len()).unwrap_or(i64::MAX);
+        self.minimum = if domains < self.constraint.min_domains {
+            0
+        } else {
+            self.counts.values().copied().min().unwrap_or(0)
+        };
+    }
+}
+
+impl Plugin for PodTopologySpread {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+    fn pre_filter(&self) -> Option<&dyn PreFilter> {
+        Some(self)
+    }
+    fn filter(&self) -> Option<&dyn Filter> {
+        Some(self)
+    }
+    fn pre_score(&self) -> Option<&dyn PreScore> {
+        Some(self)
+    }
+    fn score(&self) -> Option<&dyn Score> {
+        Some(self)
+    }
+    fn events_to_register(&self) -> Vec<ClusterEvent> {
+        vec![
+            ClusterEvent::AssignedPodAdd,
+            ClusterEvent::AssignedPodDelete,
+            ClusterEvent::AssignedPodUpdate,
+            ClusterEvent::NodeAdd,
+            ClusterEvent::NodeUpdateLabel,
+        ]
+    }
+}
+
+fn has_all_keys(node: &NodeInfo, constraints: &[Constraint]) -> bool {
+    constraints.iter().all(|c| node.labels().contains_key(&c.topology_key))
+}
+
+fn count_on(snapshot: &Snapshot, pod: &PodInfo, constraint: &Constraint) -> HashMap<String, i64> {
+    snapshot.spread.lock().with_counts(
+        &pod.key.namespace,
+        &constraint.selector,
+        &snapshot.nodes,
+        Clone::clone,
+    )
+}
+
+impl PreFilter for PodTopologySpread {
+    fn run(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        snapshot: &Snapshot,
+    ) -> Result<PreFilterOutcome, Rejection> {
+        let constraints = constraints(&pod.pod, "DoNotSchedule");
+        if constraints.is_empty() {
+            return Ok(PreFilterOutcome::Skip);
+        }
+        let mut hard = Vec::new();
+        for constraint in &constraints {
+            let counts = count_on(snapshot, pod, constraint);
+            let mut by_value: BTreeMap<String, i64> = BTreeMap::new();
+            for node in &snapshot.nodes {
+                if has_all_keys(node, &constraints) && constraint.includes(&pod.pod, node) {
+                    let value = node.labels()[&constraint.topology_key].clone();
+                    *by_value.entry(value).or_default() +=
+                        counts.get(&*node.name).copied().unwrap_or(0);
+                }
+            }
+            hard.push(Hard::new(constraint.clone(), by_value));
+        }
+        state.write(NAME, hard);
+        Ok(PreFilterOutcome::Continue)
+    }
+
+    fn simulate(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        changed: &PodInfo,
+        node: &NodeInfo,
+        added: bool,
+    ) {
+        state.modify::<Vec<Hard>>(NAME, |hard| {
+            for one in hard {
+                if changed.key.namespace == pod.key.namespace
+                    && !changed.terminating()
+                    && one.constraint.selector.matches(changed.labels())
+                    && one.constraint.includes(&pod.pod, node)
+                    && let Some(value) = node.labels().get(&one.constraint.topology_key)
+                    && let Some(count) = one.counts.get_mut(value)
+                {
+                    *count += if added { 1 } else { -1 };
+                    one.update_minimum();
+                }
+            }
+        });
+    }
+}
+
+impl Filter for PodTopologySpread {
+    fn run(&self, state: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+        let Some(hard) = state.read::<Vec<Hard>>(NAME) else { return Ok(()) };
+        for one in hard {
+            let Some(value) = node.labels().get(&one.constraint.topology_key) else {
+                return Err(Rejection::unresolvable(
+                    NAME,
+                    "node(s) didn't match pod topology spread constraints (missing required label)",
+                ));
+            };
+            let itself = i64::from(one.constraint.selector.matches(pod.labels()));
+            let count = one.counts.get(value).copied().unwrap_or(0);
+            if count + itself - one.minimum > one.constraint.max_skew {
+                return Err(Rejection::unschedulable(
+                    NAME,
+                    "node(s) didn't match pod topology spread constraints",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One soft constraint with its counts and weight.
+struct Soft {
+    constraint: Constraint,
+    /// By topology value; for the hostname key by node name.
+    counts: HashMap<String, i64>,
+    weight: f64,
+}
+
+struct SoftState {
+    soft: Vec<Soft>,
+    /// Feasible nodes that lack a label of a constraint: they score 0.
+    ignored: HashSet<String>,
+}
+
+impl PreScore for PodTopologySpread {
+    fn run(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        nodes: &[&NodeInfo],
+        snapshot: &Snapshot,
+    ) -> bool {
+        let own = constraints(&pod.pod, "ScheduleAnyway");
+        let from_defaults = pod.pod.spec.topology_spread_constraints.is_empty();
+        let constraints = if from_defaults { default_constraints(&pod.pod) } else { own };
+        if constraints.is_empty() || nodes.is_empty() {
+            return false;
+        }
+        // System defaults apply to nodes without zones too: Kubernetes' requireAllTopologies is off for them.
+        let require_all = !from_defaults;
+        let ignored: HashSet<String> = nodes
+            .iter()
+            .filter(|n| require_all && !has_all_keys(n, &constraints))
+            .map(|n| n.name.to_string())
+            .collect();
+        let mut soft = Vec::new();
+        for constraint in constraints {
+            let per_node = count_on(snapshot, pod, &constraint);
+            if constraint.topology_key == HOSTNAME {
+                let size = nodes.len() - ignored.len();
+                soft.push(Soft { weight: weight(size), counts: per_node, constraint });
+                continue;
+            }
+            let mut counts: HashMap<String, i64> = nodes
+                .iter()
+                .filter(|n| !ignored.contains(&*n.name))
+                .filter_map(|n| n.labels().get(&constraint.topology_key))
+                .map(|value| (value.clone(), 0))
+                .collect();
+            if counts.is_empty() {
+                continue;
+            }
+            for node in &snapshot.nodes {
+                if constraint.includes(&pod.pod, node)
+                    && let Some(value) = node.labels().get(&constraint.topology_key)
+                    && let Some(count) = counts.get_mut(value)
+                {
+                    *count += per_node.get(&*node.name).copied().unwrap_or(0);
+                }
+            }
+            soft.push(Soft { weight: weight(counts.len()), counts, constraint });
+        }
+        let any = !soft.is_empty();
+        state.write("PodTopologySpread/score", SoftState { soft, ignored });
+        any
+    }
+}
+
+/// Fewer domains weigh less: `topologyNormalizingWeight`.
+#[expect(clippy::cast_precision_loss, reason = "a number of domains is far below 2^52")]
+fn weight(domains: usize) -> f64 {
+    ((domains + 2) as f64).ln()
+}
+
+impl Score for PodTopologySpread {
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "the score is a rounded weighted count, as in Kubernetes"
+    )]
+    fn run(&self, state: &CycleState, _: &PodInfo, node: &NodeInfo) -> i64 {
+        let Some(state) = state.read::<SoftState>("PodTopologySpread/score") else { return 0 };
+        if state.ignored.contains(&*node.name) {
+            return 0;
+        }
+        let score: f64 = state
+            .soft
+            .iter()
+            .filter_map(|soft| {
+                let value = node.labels().get(&soft.constraint.topology_key)?;
+                let key =
+                    if soft.constraint.topology_key == HOSTNAME { &*node.name } else { value };
+                let count = soft.counts.get(key).copied().unwrap_or(0);
+                Some(count as f64 * soft.weight + (soft.constraint.max_skew - 1) as f64)
+            })
+            .sum();
+        score.round() as i64
+    }
+
+    fn normalize(&self, state: &CycleState, _: &PodInfo, nodes: &[&NodeInfo], scores: &mut [i64]) {
+        let Some(state) = state.read::<SoftState>("PodTopologySpread/score") else { return };
+        let counted =
+            |at: usize| nodes.get(at).is_some_and(|n| !state.ignored.contains(&*n.name));
+        let considered = || scores.iter().enumerate().filter(|(at, _)| counted(*at));
+        let max = considered().map(|(_, s)| *s).max().unwrap_or(0);
+        let min = considered().map(|(_, s)| *s).min().unwrap_or(0);
+        for at in 0..scores.len() {
+            scores[at] = if !counted(at) {
+                0
+            } else if max == 0 {
+                MAX_NODE_SCORE
+            } else {
+                MAX_NODE_SCORE * (max + min - scores[at]) / max
+            };
+        }
+    }
+}

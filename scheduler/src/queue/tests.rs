@@ -1,0 +1,118 @@
+use apimachinery::api::core::{Pod, PodSchedulingGate};
+
+use super::*;
+
+fn pod(uid: &str, priority: i32) -> Arc<PodInfo> {
+    let mut pod = Pod::default();
+    pod.metadata.uid = Some(uid.into());
+    pod.metadata.name = Some(uid.into());
+    pod.spec.priority = Some(priority);
+    Arc::new(PodInfo::new(Arc::new(pod)))
+}
+
+fn gated(uid: &str) -> Arc<PodInfo> {
+    let mut pod = (*pod(uid, 0).pod).clone();
+    pod.spec.scheduling_gates = vec![PodSchedulingGate { name: "wait".into() }];
+    Arc::new(PodInfo::new(Arc::new(pod)))
+}
+
+const fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn popped(queue: &mut SchedulingQueue, now: Duration) -> Option<String> {
+    queue.pop(now).map(|q| q.pod.uid().to_owned())
+}
+
+const ALL: fn(&BTreeSet<&'static str>, ClusterEvent) -> bool = |_, _| true;
+const NONE: fn(&BTreeSet<&'static str>, ClusterEvent) -> bool = |_, _| false;
+
+#[test]
+fn the_highest_priority_goes_first_then_the_longest_wait() {
+    let mut queue = SchedulingQueue::default();
+    queue.add_or_update(pod("late", 0), at(2));
+    queue.add_or_update(pod("early", 0), at(1));
+    queue.add_or_update(pod("urgent", 9), at(3));
+    let order: Vec<_> = (0..4).map(|_| popped(&mut queue, at(4))).collect();
+    assert_eq!(order, [Some("urgent".into()), Some("early".into()), Some("late".into()), None]);
+}
+
+#[test]
+fn a_refused_pod_waits_for_an_event_and_then_for_its_backoff() {
+    let mut queue = SchedulingQueue::default();
+    queue.add_or_update(pod("p", 0), at(0));
+    assert_eq!(popped(&mut queue, at(0)), Some("p".into()));
+    queue.refused("p", ["NodeResourcesFit"].into(), at(0), NONE);
+    assert_eq!(popped(&mut queue, at(30)), None);
+    assert_eq!(queue.lengths(), [0, 0, 1, 0]);
+
+    queue.on_event(ClusterEvent::NodeAdd, at(30), NONE);
+    assert_eq!(queue.lengths(), [0, 0, 1, 0]);
+    queue.on_event(ClusterEvent::NodeAdd, at(30), ALL);
+    assert_eq!(popped(&mut queue, at(30)), Some("p".into()), "the back-off of 1 s is long over");
+
+    queue.refused("p", ["NodeResourcesFit"].into(), at(30), NONE);
+    queue.on_event(ClusterEvent::NodeAdd, at(31), ALL);
+    assert_eq!(queue.next_ready(), Some(at(32)), "the second back-off is 2 s");
+    assert_eq!(popped(&mut queue, at(31)), None);
+    assert_eq!(popped(&mut queue, at(32)), Some("p".into()));
+}
+
+#[test]
+fn backoff_doubles_up_to_ten_seconds() {
+    let mut queue = SchedulingQueue::default();
+    queue.add_or_update(pod("p", 0), at(0));
+    let mut now = at(0);
+    for expected in [1, 2, 4, 8, 10, 10] {
+        assert_eq!(popped(&mut queue, now), Some("p".into()));
+        queue.failed("p", now);
+        assert_eq!(queue.next_ready(), Some(now + at(expected)));
+        now += at(expected);
+    }
+}
+
+#[test]
+fn an_event_during_the_attempt_is_not_lost() {
+    let mut queue = SchedulingQueue::default();
+    queue.add_or_update(pod("p", 0), at(0));
+    popped(&mut queue, at(0));
+    queue.on_event(ClusterEvent::AssignedPodDelete, at(0), ALL);
+    queue.refused("p", ["NodeResourcesFit"].into(), at(0), ALL);
+    assert_eq!(queue.lengths(), [0, 1, 0, 0]);
+}
+
+#[test]
+fn after_five_minutes_a_refused_pod_is_tried_again() {
+    let mut queue = SchedulingQueue::default();
+    queue.add_or_update(pod("p", 0), at(0));
+    popped(&mut queue, at(0));
+    queue.refused("p", BTreeSet::new(), at(0), NONE);
+    assert_eq!(queue.next_ready(), Some(MAX_IN_UNSCHEDULABLE));
+    assert_eq!(popped(&mut queue, at(299)), None);
+    assert_eq!(popped(&mut queue, at(300)), Some("p".into()));
+}
+
+#[test]
+fn a_gated_pod_waits_until_its_gates_are_gone() {
+    let mut queue = SchedulingQueue::default();
+    queue.add_or_update(gated("p"), at(0));
+    assert_eq!(popped(&mut queue, at(1)), None);
+    assert_eq!(queue.lengths(), [0, 0, 0, 1]);
+    queue.add_or_update(pod("p", 0), at(2));
+    assert_eq!(popped(&mut queue, at(2)), Some("p".into()));
+}
+
+#[test]
+fn a_removed_pod_never_comes_up() {
+    let mut queue = SchedulingQueue::default();
+    for uid in ["active", "waiting", "flying"] {
+        queue.add_or_update(pod(uid, 0), at(0));
+    }
+    let first = queue.pop(at(0)).expect("three wait").pod.uid().to_owned();
+    queue.refused(&first, BTreeSet::new(), at(0), NONE);
+    for uid in ["active", "waiting", "flying"] {
+        queue.remove(uid);
+    }
+    assert_eq!(popped(&mut queue, at(1000)), None);
+    assert_eq!(queue.next_ready(), None);
+}

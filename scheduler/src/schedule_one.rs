@@ -1,0 +1,157 @@
+//! One pod's scheduling decision: find the feasible nodes, score them, choose. Pure, but for the tie-breaking number
+//! and the rotating start that the caller keeps in [`Rotation`].
+
+use crate::{
+    framework::{
+        CycleState, Framework, NodeInfo, PodInfo,
+        runtime::{Diagnosis, NodeScore},
+    },
+    snapshot::Snapshot,
+};
+
+/// Below this number of nodes all of them are looked at: `minFeasibleNodesToFind`.
+const MIN_FEASIBLE: usize = 100;
+
+/// What carries over from cycle to cycle, so that all nodes get their turn.
+#[derive(Clone, Debug, Default)]
+pub struct Rotation {
+    start: usize,
+    /// A simple xorshift state for ties.
+    seed: u64,
+}
+
+impl Rotation {
+    /// A rotation with its own sequence of ties.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { start: 0, seed: seed | 1 }
+    }
+
+    fn next(&mut self) -> u64 {
+        self.seed ^= self.seed << 13;
+        self.seed ^= self.seed >> 7;
+        self.seed ^= self.seed << 17;
+        self.seed
+    }
+}
+
+/// The decision.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The chosen node.
+    pub node: String,
+    /// How many nodes were looked at.
+    pub evaluated: usize,
+    /// How many would do.
+    pub feasible: usize,
+    /// The scores of the feasible nodes; empty where there was only one.
+    pub scores: Vec<NodeScore>,
+}
+
+/// How many feasible nodes suffice: `numFeasibleNodesToFind` with its adaptive percentage.
+#[must_use]
+pub fn feasible_nodes_to_find(all: usize) -> usize {
+    if all < MIN_FEASIBLE {
+        return all;
+    }
+    let percentage = 50_usize.saturating_sub(all / 125).max(5);
+    (all * percentage / 100).max(MIN_FEASIBLE)
+}
+
+/// Decides where `pod` goes.
+///
+/// # Errors
+/// Why no node will do, with the cycle state for preemption.
+pub fn schedule(
+    framework: &Framework,
+    pod: &PodInfo,
+    snapshot: &Snapshot,
+    rotation: &mut Rotation,
+) -> Result<Decision, Box<(Diagnosis, CycleState)>> {
+    let mut state = CycleState::default();
+    let mut diagnosis = Diagnosis::default();
+    let chosen = match framework.pre_filter(&mut state, pod, snapshot) {
+        Ok(chosen) => chosen,
+        Err(rejection) => {
+            diagnosis.pre_filter_message = rejection.reasons.join(", ");
+            for node in &snapshot.nodes {
+                diagnosis.nodes.insert(node.name.to_string(), rejection.clone());
+            }
+            return Err(Box::new((diagnosis, state)));
+        }
+    };
+    let all = snapshot.nodes.len();
+    let wanted = feasible_nodes_to_find(all);
+    let mut feasible: Vec<&NodeInfo> = Vec::with_capacity(wanted);
+    let mut evaluated = 0;
+    for at in 0..all {
+        if feasible.len() >= wanted {
+            break;
+        }
+        let node = &snapshot.nodes[(rotation.start + at) % all];
+        evaluated += 1;
+        if chosen.as_ref().is_some_and(|names| !names.contains(&*node.name)) {
+            diagnosis.nodes.insert(
+                node.name.to_string(),
+                crate::framework::Rejection::unresolvable(
+                    "NodeAffinity",
+                    "node(s) didn't satisfy plugin(s) [NodeAffinity]",
+                ),
+            );
+            continue;
+        }
+        match framework.filter(&state, pod, node) {
+            Ok(()) => feasible.push(node),
+            Err(rejection) => {
+                diagnosis.nodes.insert(node.name.to_string(), rejection);
+            }
+        }
+    }
+    if all > 0 {
+        rotation.start = (rotation.start + evaluated) % all;
+    }
+    match feasible[..] {
+        [] => Err(Box::new((diagnosis, state))),
+        [only] => Ok(Decision {
+            node: only.name.to_string(),
+            evaluated,
+            feasible: 1,
+            scores: Vec::new(),
+        }),
+        _ => {
+            let scores = framework.score(&mut state, pod, &feasible, snapshot);
+            let node = select_host(&scores, rotation);
+            Ok(Decision { node, evaluated, feasible: feasible.len(), scores })
+        }
+    }
+}
+
+/// Chooses among the best with equal chances: `selectHost`.
+fn select_host(scores: &[NodeScore], rotation: &mut Rotation) -> String {
+    let best = scores.iter().map(|s| s.total).max().unwrap_or(0);
+    let mut ties = 0;
+    let mut chosen = "";
+    for score in scores.iter().filter(|s| s.total == best) {
+        ties += 1;
+        if rotation.next() % ties == 0 {
+            chosen = &score.name;
+        }
+    }
+    chosen.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_clusters_are_sampled() {
+        let check = |all, expected| assert_eq!(feasible_nodes_to_find(all), expected, "{all}");
+        check(0, 0);
+        check(99, 99);
+        check(100, 100);
+        check(1000, 420);
+        check(5000, 500);
+        check(6000, 300);
+    }
+}

@@ -1,0 +1,213 @@
+//! The cluster as one scheduling cycle sees it, and the cache that it is taken from.
+//!
+//! The [`Cache`] follows nodes and assigned pods, and counts in pods that the scheduler has *assumed* onto a node
+//! before the API server confirmed the binding. Nodes are shared with the snapshots by `Arc`: taking a snapshot costs
+//! one pointer per node, and a change copies only the node that it touches.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use apimachinery::api::core::Node;
+
+use crate::framework::{NodeInfo, PodInfo};
+
+/// An immutable view of all nodes, in an order that alternates between zones.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The nodes.
+    pub nodes: Vec<Arc<NodeInfo>>,
+    /// How many pods on any node have required anti-affinity terms; 0 lets InterPodAffinity skip its scan.
+    pub pods_with_required_anti_affinity: usize,
+    /// How many pods on any node have affinity or anti-affinity terms of any sort.
+    pub pods_with_affinity: usize,
+    /// Labels of the namespaces, for terms with a namespaceSelector.
+    pub namespaces: Arc<BTreeMap<String, BTreeMap<String, String>>>,
+    /// Pods per node for a namespace and selector, kept up to date from change to change.
+    pub spread: Arc<parking_lot::Mutex<crate::plugins::spread_index::SpreadIndex>>,
+}
+
+impl Snapshot {
+    /// Finds a node by its name.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<&Arc<NodeInfo>> {
+        self.nodes.iter().find(|n| &*n.name == name)
+    }
+}
+
+/// Where a pod is counted.
+#[derive(Clone, Debug)]
+struct Placed {
+    node: String,
+    assumed: bool,
+    info: Arc<PodInfo>,
+}
+
+/// Nodes and the pods on them: `scheduler/backend/cache`.
+#[derive(Debug, Default)]
+pub struct Cache {
+    nodes: BTreeMap<String, Arc<NodeInfo>>,
+    /// Pods by uid.
+    pods: HashMap<String, Placed>,
+    /// Pods whose node is not (or no more) known, by node.
+    orphans: HashMap<String, Vec<Arc<PodInfo>>>,
+    namespaces: Arc<BTreeMap<String, BTreeMap<String, String>>>,
+    anti_affinity: usize,
+    affinity: usize,
+    spread: Arc<parking_lot::Mutex<crate::plugins::spread_index::SpreadIndex>>,
+    order: Option<Arc<Vec<String>>>,
+}
+
+impl Cache {
+    /// Takes a snapshot.
+    pub fn snapshot(&mut self) -> Snapshot {
+        let order = match &self.order {
+            Some(order) => order.clone(),
+            None => {
+                let order = Arc::new(zone_order(self.nodes.values()));
+                self.order = Some(order.clone());
+                order
+            }
+        };
+        Snapshot {
+            nodes: order.iter().filter_map(|name| self.nodes.get(name).cloned()).collect(),
+            pods_with_required_anti_affinity: self.anti_affinity,
+            pods_with_affinity: self.affinity,
+            namespaces: self.namespaces.clone(),
+            spread: self.spread.clone(),
+        }
+    }
+
+    /// How many nodes there are.
+    #[must_use]
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// A node as it is counted now.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<&Arc<NodeInfo>> {
+        self.nodes.get(name)
+    }
+
+    /// Takes in a new or changed node; gives back the former one.
+    pub fn set_node(&mut self, node: Arc<Node>) -> Option<Arc<Node>> {
+        let name = node.metadata.name.clone().unwrap_or_default();
+        if let Some(info) = self.nodes.get_mut(&name) {
+            let former = info.node.clone();
+            if zone(&former) != zone(&node) {
+                self.order = None;
+            }
+            Arc::make_mut(info).set_node(node);
+            return Some(former);
+        }
+        let mut info = NodeInfo::new(node);
+        for pod in self.orphans.remove(&name).unwrap_or_default() {
+            info.add_pod(pod);
+        }
+        self.nodes.insert(name, Arc::new(info));
+        self.order = None;
+        None
+    }
+
+    /// Forgets a node; its pods are remembered until they go themselves.
+    pub fn remove_node(&mut self, name: &str) {
+        if let Some(info) = self.nodes.remove(name) {
+            self.orphans.insert(name.to_owned(), info.pods.clone());
+            self.order = None;
+        }
+    }
+
+    /// Takes in the labels of a namespace; None: it is gone.
+    pub fn set_namespace(&mut self, name: &str, labels: Option<BTreeMap<String, String>>) {
+        let namespaces = Arc::make_mut(&mut self.namespaces);
+        match labels {
+            Some(labels) => namespaces.insert(name.to_owned(), labels),
+            None => namespaces.remove(name),
+        };
+    }
+
+    /// Counts a pod onto a node before its binding is confirmed.
+    pub fn assume(&mut self, pod: Arc<PodInfo>, node: &str) {
+        self.place(pod, node, true);
+    }
+
+    /// Whether the pod is counted on a node, assumed or confirmed.
+    #[must_use]
+    pub fn holds(&self, uid: &str) -> bool {
+        self.pods.contains_key(uid)
+    }
+
+    /// Takes an assumption back, after a failed binding.
+    pub fn forget(&mut self, uid: &str) {
+        if self.pods.get(uid).is_some_and(|p| p.assumed) {
+            self.remove_pod(uid);
+        }
+    }
+
+    /// Takes in a pod that the API server shows on a node.
+    pub fn set_pod(&mut self, pod: Arc<PodInfo>, node: &str) {
+        self.place(pod, node, false);
+    }
+
+    /// Forgets a pod that is gone or has ended; false when it was not counted.
+    pub fn remove_pod(&mut self, uid: &str) -> bool {
+        let Some(placed) = self.pods.remove(uid) else { return false };
+        self.count_affinity(&placed.info, false);
+        self.spread.lock().change(&placed.info, &placed.node, -1);
+        if let Some(info) = self.nodes.get_mut(&placed.node) {
+            Arc::make_mut(info).remove_pod(uid);
+        } else if let Some(pods) = self.orphans.get_mut(&placed.node) {
+            pods.retain(|p| p.uid() != uid);
+            if pods.is_empty() {
+                self.orphans.remove(&placed.node);
+            }
+        }
+        true
+    }
+
+    fn place(&mut self, pod: Arc<PodInfo>, node: &str, assumed: bool) {
+        self.remove_pod(pod.uid());
+        self.count_affinity(&pod, true);
+        self.spread.lock().change(&pod, node, 1);
+        match self.nodes.get_mut(node) {
+            Some(info) => Arc::make_mut(info).add_pod(pod.clone()),
+            None => self.orphans.entry(node.to_owned()).or_default().push(pod.clone()),
+        }
+        let uid = pod.uid().to_owned();
+        self.pods.insert(uid, Placed { node: node.to_owned(), assumed, info: pod });
+    }
+
+    fn count_affinity(&mut self, pod: &PodInfo, added: bool) {
+        let step = |count: &mut usize, applies: bool| {
+            if applies {
+                *count = if added { *count + 1 } else { count.saturating_sub(1) };
+            }
+        };
+        step(&mut self.anti_affinity, !pod.affinity.required_anti.is_empty());
+        step(&mut self.affinity, !pod.affinity.is_empty());
+    }
+}
+
+fn zone(node: &Node) -> (Option<&String>, Option<&String>) {
+    let labels = &node.metadata.labels;
+    (labels.get("topology.kubernetes.io/region"), labels.get("topology.kubernetes.io/zone"))
+}
+
+/// Node names, one of each zone in turn: `nodeTree.list`.
+fn zone_order<'a>(nodes: impl Iterator<Item = &'a Arc<NodeInfo>>) -> Vec<String> {
+    let mut zones: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+    let mut total = 0;
+    for info in nodes {
+        zones.entry(zone(&info.node)).or_default().push(&info.name);
+        total += 1;
+    }
+    let mut order = Vec::with_capacity(total);
+    let mut round = 0;
+    while order.len() < total {
+        order.extend(zones.values().filter_map(|names| names.get(round)).map(|n| (*n).to_owned()));
+        round += 1;
+    }
+    order
+}
