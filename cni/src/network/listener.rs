@@ -1,0 +1,62 @@
+//! Listening for connections to a pod.
+
+use std::{any::Any, io, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
+
+use tokio::sync::mpsc;
+
+use super::{PodStream, StreamRegistry, network_down};
+
+/// A connection that reached a pod's port and waits to be accepted: a connected stream descriptor and the
+/// addresses that both ends are known by.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Non-blocking, connected.
+    pub fd: OwnedFd,
+    /// Who connected.
+    pub peer: SocketAddr,
+    /// The address of the pod that was reached.
+    pub local: SocketAddr,
+}
+
+/// A listening port of a pod. Dropping it frees the port and refuses what still waits.
+pub struct PodListener {
+    local: SocketAddr,
+    queue: tokio::sync::Mutex<mpsc::Receiver<Incoming>>,
+    streams: Arc<StreamRegistry>,
+    _registration: Box<dyn Any + Send + Sync>,
+}
+
+impl PodListener {
+    /// Joins an accept queue to its port; `registration` frees the port when it is dropped. Data planes call this.
+    #[must_use]
+    pub fn new(
+        local: SocketAddr,
+        queue: mpsc::Receiver<Incoming>,
+        streams: Arc<StreamRegistry>,
+        registration: Box<dyn Any + Send + Sync>,
+    ) -> Self {
+        Self { local, queue: tokio::sync::Mutex::new(queue), streams, _registration: registration }
+    }
+
+    /// Takes the next connection and the address of its peer. Safe to cancel.
+    ///
+    /// # Errors
+    /// `NetworkDown` once the sandbox is deleted; what the system says when it cannot take another descriptor.
+    pub async fn accept(&self) -> io::Result<(PodStream, SocketAddr)> {
+        let next = self.queue.lock().await.recv().await;
+        let Incoming { fd, peer, local } = next.ok_or_else(network_down)?;
+        Ok((PodStream::new(fd, local, peer, &self.streams)?, peer))
+    }
+
+    /// Returns the address that it listens on, with the port that was taken.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+}
+
+impl std::fmt::Debug for PodListener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PodListener").field("local", &self.local).finish_non_exhaustive()
+    }
+}
