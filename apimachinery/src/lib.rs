@@ -1,1 +1,17 @@
-//! apimachinery: see ../ARCHITECTURE.md.
+//! The vocabulary that every part of the cluster shares: objects, resources, metadata, selectors, errors, encodings.
+//!
+//! An object is its JSON, kept whole ([`object::Object`]); the resource table ([`resource`]) says which kinds there
+//! are and which are served; [`status::Status`] is the one error of the API. Text forms follow Kubernetes to the
+//! letter: [`labels`], [`fields`], [`quantity`], [`duration`], [`yaml`], [`jsonpath`].
+//!
+//! **Invariant**: pure. No tokio, no I/O, no clock, no randomness; whoever needs "now" passes it in.
+
+pub mod api;
+pub mod field;
+pub mod int_or_string;
+pub mod object;
+pub mod quantity;
+pub mod resource;
+pub mod status;
+pub mod time;
+pub mod validation;
