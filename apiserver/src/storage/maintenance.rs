@@ -1,0 +1,120 @@
+//! What the store does by itself as time passes: it deletes keys whose time has come, and forgets old history.
+//!
+//! Both sleep until something is due; an idle store wakes nobody.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Revision, StorageError, Store, TxnResult, writer::Request};
+
+/// Expiries are gathered at least this long, so that many keys expire in one transaction.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// History is aged in this many steps.
+const AGE_STEPS: u32 = 5;
+
+/// Runs until `shutdown`, or until the store takes no more writes.
+pub(super) async fn run(store: &Store, shutdown: CancellationToken) {
+    let mut ageing = Ageing { age: store.retention().age, marks: VecDeque::new() };
+    loop {
+        let due = tokio::select! {
+            () = shutdown.cancelled() => return,
+            due = act(store, &mut ageing) => due,
+        };
+        let Ok(due) = due else {
+            tracing::debug!("the store takes no writes, maintenance ends");
+            return;
+        };
+        let sleep = store.clock().sleep(due.unwrap_or(Duration::MAX));
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = store.shared().maintenance.notified() => {}
+            () = sleep => {}
+        }
+    }
+}
+
+/// Does what is due, and tells how long to sleep; None: until there is news.
+async fn act(store: &Store, ageing: &mut Ageing) -> Result<Option<Duration>, StorageError> {
+    let expiry = expire(store).await?;
+    let (revision, history) = {
+        let state = store.shared().state.read();
+        (state.revision(), state.history_len())
+    };
+    let plan = ageing.plan(store.clock().monotonic(), revision, history);
+    if let Some(target) = plan.compact {
+        store.compact_now(target).await?;
+    }
+    Ok(expiry.into_iter().chain(plan.wake).min())
+}
+
+/// Deletes what has expired, and tells when to look again.
+async fn expire(store: &Store) -> Result<Option<Duration>, StorageError> {
+    let mut any = false;
+    loop {
+        let Some(next) = store.shared().state.read().next_expiry() else { return Ok(None) };
+        let wait = Duration::try_from(next.duration_since(store.clock().now())).unwrap_or_default();
+        if !wait.is_zero() {
+            return Ok(Some(if any { wait.max(EXPIRY_INTERVAL) } else { wait }));
+        }
+        any = true;
+        if let TxnResult::Committed { deleted, .. } = store.request(Request::Expire).await?? {
+            store.metrics().expired.inc_by(deleted.len() as u64);
+        }
+    }
+}
+
+/// Remembers which revision was the newest at which time, so as to know which one has become old.
+struct Ageing {
+    age: Duration,
+    marks: VecDeque<(Duration, Revision)>,
+}
+
+#[derive(Debug, PartialEq)]
+struct AgePlan {
+    compact: Option<Revision>,
+    wake: Option<Duration>,
+}
+
+impl Ageing {
+    fn plan(&mut self, now: Duration, revision: Revision, history: usize) -> AgePlan {
+        let step = self.age / AGE_STEPS;
+        let mut compact = None;
+        while let Some(&(at, marked)) = self.marks.front()
+            && at + self.age <= now
+        {
+            compact = Some(marked);
+            self.marks.pop_front();
+        }
+        if self.marks.back().is_none_or(|&(at, marked)| marked < revision && at + step <= now)
+            && history > 0
+        {
+            self.marks.push_back((now, revision));
+        }
+        AgePlan { compact, wake: (history > 0).then_some(step) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn history_is_forgotten_once_it_is_old() {
+        let mut ageing = Ageing { age: Duration::from_secs(300), marks: VecDeque::new() };
+        let mut check = |seconds, revision, history, compact: Option<u64>, wake: Option<u64>| {
+            let plan = ageing.plan(Duration::from_secs(seconds), Revision(revision), history);
+            let expected =
+                AgePlan { compact: compact.map(Revision), wake: wake.map(Duration::from_secs) };
+            assert_eq!(plan, expected, "at {seconds} s");
+        };
+        check(0, 0, 0, None, None);
+        check(10, 3, 3, None, Some(60));
+        check(20, 9, 9, None, Some(60));
+        check(80, 12, 12, None, Some(60));
+        check(310, 12, 12, Some(3), Some(60));
+        check(380, 12, 9, Some(12), Some(60));
+        check(390, 12, 0, None, None);
+    }
+}
