@@ -7,8 +7,11 @@
 //! **Invariant**: pure. No tokio, no I/O, no clock, no randomness; whoever needs "now" passes it in.
 
 pub mod api;
+pub mod duration;
 pub mod field;
+pub mod fields;
 pub mod int_or_string;
+pub mod labels;
 pub mod object;
 pub mod quantity;
 pub mod resource;
