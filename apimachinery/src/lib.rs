@@ -15,6 +15,7 @@ pub mod labels;
 pub mod object;
 pub mod quantity;
 pub mod resource;
+pub mod schema;
 pub mod status;
 pub mod time;
 pub mod validation;

@@ -14,8 +14,10 @@
 pub mod format;
 pub mod kinds;
 pub mod model;
+pub mod overlay;
 pub mod parse;
 pub mod source;
+pub mod table;
 pub mod views;
 
 use std::collections::BTreeMap;
@@ -30,6 +32,7 @@ use anyhow::Result;
 pub fn generate(source: &Path) -> Result<BTreeMap<PathBuf, String>> {
     let model = parse::parse(source)?;
     let mut files = views::emit(&model)?;
+    files.extend(table::emit(&model)?);
     for text in files.values_mut() {
         *text = format::rustfmt(text)?;
     }

@@ -195,8 +195,8 @@ fn json_names(item: &ItemImpl) -> Vec<(String, String)> {
 fn merges(item: &ItemImpl) -> Vec<(String, Merge)> {
     let tokens = tokens(item);
     let mut found = Vec::new();
-    for (index, window) in tokens.windows(12).enumerate() {
-        if window[0] != "merge_strategies" || window[9] != "self" {
+    for (index, window) in tokens.windows(13).enumerate() {
+        if window[0] != "merge_strategies" || window[10] != "self" {
             continue;
         }
         let merge = match (window[3].as_str(), window[6].as_str()) {
@@ -205,7 +205,7 @@ fn merges(item: &ItemImpl) -> Vec<(String, Merge)> {
             ("map", "granular") => Merge::Granular,
             _ => Merge::ListMap(keys(&tokens[index..])),
         };
-        found.push((window[11].clone(), merge));
+        found.push((window[12].clone(), merge));
     }
     found
 }
