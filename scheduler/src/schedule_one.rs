@@ -112,12 +112,9 @@ pub fn schedule(
     }
     match feasible[..] {
         [] => Err(Box::new((diagnosis, state))),
-        [only] => Ok(Decision {
-            node: only.name.to_string(),
-            evaluated,
-            feasible: 1,
-            scores: Vec::new(),
-        }),
+        [only] => {
+            Ok(Decision { node: only.name.to_string(), evaluated, feasible: 1, scores: Vec::new() })
+        }
         _ => {
             let scores = framework.score(&mut state, pod, &feasible, snapshot);
             let node = select_host(&scores, rotation);

@@ -176,10 +176,7 @@ fn requested(requirements: &ResourceRequirements) -> Resources {
 
 /// Sums a pod's requests as `resource.PodRequests` does: containers and sidecars together, against the highest need
 /// of an init container with those sidecars that started before it; then pod-level requests, then overhead.
-fn pod_requests(
-    pod: &Pod,
-    of: &dyn Fn(Option<&ResourceRequirements>) -> Resources,
-) -> Resources {
+fn pod_requests(pod: &Pod, of: &dyn Fn(Option<&ResourceRequirements>) -> Resources) -> Resources {
     let mut total = Resources::default();
     for container in &pod.spec.containers {
         total.add(&of(container.resources.as_ref()), 1);
@@ -212,11 +209,8 @@ fn pod_requests(
 }
 
 fn host_ports(pod: &Pod) -> Vec<HostPort> {
-    let sidecars = pod
-        .spec
-        .init_containers
-        .iter()
-        .filter(|c| c.restart_policy.as_deref() == Some("Always"));
+    let sidecars =
+        pod.spec.init_containers.iter().filter(|c| c.restart_policy.as_deref() == Some("Always"));
     pod.spec
         .containers
         .iter()

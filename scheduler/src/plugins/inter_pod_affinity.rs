@@ -13,8 +13,8 @@ use apimachinery::{
 
 use crate::{
     framework::{
-        CycleState, Filter, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreFilter,
-        PreFilterOutcome, PreScore, Rejection, Score,
+        CycleState, Filter, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreFilter, PreFilterOutcome,
+        PreScore, Rejection, Score,
     },
     queue::events::ClusterEvent,
     snapshot::Snapshot,
@@ -48,13 +48,11 @@ impl Term {
         }
         for key in &term.mismatch_label_keys {
             if let Some(value) = pod.metadata.labels.get(key) {
-                labels.match_expressions.push(
-                    apimachinery::api::meta::LabelSelectorRequirement {
-                        key: key.clone(),
-                        operator: "NotIn".into(),
-                        values: vec![value.clone()],
-                    },
-                );
+                labels.match_expressions.push(apimachinery::api::meta::LabelSelectorRequirement {
+                    key: key.clone(),
+                    operator: "NotIn".into(),
+                    values: vec![value.clone()],
+                });
             }
         }
         let mut namespaces: BTreeSet<String> = term.namespaces.iter().cloned().collect();
@@ -64,12 +62,12 @@ impl Term {
         Some(Self {
             selector: match &term.label_selector {
                 None => Selector::nothing(),
-                Some(_) => Selector::from_label_selector(&labels).ok()?,
+                Some(_) => Selector::from_label_selector(Some(&labels)).ok()?,
             },
             namespaces,
             namespace_selector: match &term.namespace_selector {
                 None => None,
-                Some(selector) => Some(Selector::from_label_selector(selector).ok()?),
+                Some(selector) => Some(Selector::from_label_selector(Some(selector)).ok()?),
             },
             topology_key: term.topology_key.clone(),
             weight: i64::from(weight),
@@ -104,9 +102,8 @@ impl AffinityTerms {
     #[must_use]
     pub fn of(pod: &Pod) -> Self {
         let Some(affinity) = &pod.spec.affinity else { return Self::default() };
-        let hard = |terms: &[PodAffinityTerm]| {
-            terms.iter().filter_map(|t| Term::of(t, pod, 0)).collect()
-        };
+        let hard =
+            |terms: &[PodAffinityTerm]| terms.iter().filter_map(|t| Term::of(t, pod, 0)).collect();
         let soft = |terms: &[WeightedPodAffinityTerm]| {
             terms.iter().filter_map(|t| Term::of(&t.pod_affinity_term, pod, t.weight)).collect()
         };
@@ -264,10 +261,7 @@ impl Filter for InterPodAffinity {
                 && required.iter().all(|t| t.matches(pod, &tables.snapshot_namespaces))
         };
         if !labelled || !(near || first()) {
-            return Err(Rejection::unresolvable(
-                NAME,
-                "node(s) didn't match pod affinity rules",
-            ));
+            return Err(Rejection::unresolvable(NAME, "node(s) didn't match pod affinity rules"));
         }
         let anti = &pod.affinity.required_anti;
         if anti.iter().any(|t| count(&tables.anti_affinity, &t.topology_key, node) > 0) {
@@ -308,12 +302,13 @@ impl PreScore for InterPodAffinity {
                 if !own && theirs.is_empty() {
                     continue;
                 }
-                let mut weigh = |terms: &[Term], target: &PodInfo, sign: i64, fixed: Option<i64>| {
-                    for term in terms.iter().filter(|t| t.matches(target, snapshot)) {
-                        let weight = fixed.unwrap_or(term.weight);
-                        add(&mut scores, &term.topology_key, node, sign * weight);
-                    }
-                };
+                let mut weigh =
+                    |terms: &[Term], target: &PodInfo, sign: i64, fixed: Option<i64>| {
+                        for term in terms.iter().filter(|t| t.matches(target, snapshot)) {
+                            let weight = fixed.unwrap_or(term.weight);
+                            add(&mut scores, &term.topology_key, node, sign * weight);
+                        }
+                    };
                 weigh(&pod.affinity.preferred, existing, 1, None);
                 weigh(&pod.affinity.preferred_anti, existing, -1, None);
                 weigh(&theirs.required, pod, 1, Some(HARD_WEIGHT));
@@ -340,8 +335,7 @@ impl Score for InterPodAffinity {
         let max = scores.iter().copied().max().unwrap_or(0);
         let min = scores.iter().copied().min().unwrap_or(0);
         for score in scores {
-            *score =
-                if max > min { MAX_NODE_SCORE * (*score - min) / (max - min) } else { 0 };
+            *score = if max > min { MAX_NODE_SCORE * (*score - min) / (max - min) } else { 0 };
         }
     }
 }

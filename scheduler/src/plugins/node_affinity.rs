@@ -81,8 +81,7 @@ pub fn term_matches(
 /// Whether the pod's nodeSelector and required node affinity admit the node.
 #[must_use]
 pub fn required_matches(pod: &Pod, labels: &BTreeMap<String, String>, node_name: &str) -> bool {
-    let selected =
-        pod.spec.node_selector.iter().all(|(key, value)| labels.get(key) == Some(value));
+    let selected = pod.spec.node_selector.iter().all(|(key, value)| labels.get(key) == Some(value));
     let required = pod
         .spec
         .affinity
@@ -122,9 +121,7 @@ fn named_nodes(pod: &Pod) -> Option<BTreeSet<String>> {
     (!required.node_selector_terms.is_empty()).then_some(all)
 }
 
-fn preferred(
-    pod: &Pod,
-) -> impl Iterator<Item = &apimachinery::api::core::PreferredSchedulingTerm> {
+fn preferred(pod: &Pod) -> impl Iterator<Item = &apimachinery::api::core::PreferredSchedulingTerm> {
     pod.spec
         .affinity
         .iter()
@@ -146,10 +143,9 @@ impl PreFilter for NodeAffinity {
             return Ok(PreFilterOutcome::Skip);
         }
         match named_nodes(&pod.pod) {
-            Some(names) if names.is_empty() => Err(Rejection::unresolvable(
-                NAME,
-                "pod affinity terms conflict",
-            )),
+            Some(names) if names.is_empty() => {
+                Err(Rejection::unresolvable(NAME, "pod affinity terms conflict"))
+            }
             Some(names) => Ok(PreFilterOutcome::Nodes(names)),
             None => Ok(PreFilterOutcome::Continue),
         }

@@ -27,10 +27,9 @@ impl Filter for NodeName {
         match pod.pod.spec.node_name.as_deref() {
             None | Some("") => Ok(()),
             Some(name) if name == &*node.name => Ok(()),
-            Some(_) => Err(Rejection::unresolvable(
-                NAME,
-                "node(s) didn't match the requested node name",
-            )),
+            Some(_) => {
+                Err(Rejection::unresolvable(NAME, "node(s) didn't match the requested node name"))
+            }
         }
     }
 }

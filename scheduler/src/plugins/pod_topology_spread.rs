@@ -18,8 +18,8 @@ use apimachinery::{
 
 use crate::{
     framework::{
-        CycleState, Filter, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreFilter,
-        PreFilterOutcome, PreScore, Rejection, Score,
+        CycleState, Filter, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreFilter, PreFilterOutcome,
+        PreScore, Rejection, Score,
     },
     plugins::{node_affinity, taint_toleration::tolerates},
     queue::events::ClusterEvent,
@@ -57,7 +57,7 @@ impl Constraint {
             topology_key: c.topology_key.clone(),
             selector: match &c.label_selector {
                 None => Selector::nothing(),
-                Some(_) => Selector::from_label_selector(&selector).ok()?,
+                Some(_) => Selector::from_label_selector(Some(&selector)).ok()?,
             },
             min_domains: i64::from(c.min_domains.unwrap_or(1)),
             honor_node_affinity: c.node_affinity_policy.as_deref() != Some("Ignore"),
@@ -99,7 +99,7 @@ fn owner_selector(pod: &Pod) -> Option<Selector> {
         return None;
     }
     let selector = LabelSelector { match_labels: chosen, ..LabelSelector::default() };
-    Selector::from_label_selector(&selector).ok()
+    Selector::from_label_selector(Some(&selector)).ok()
 }
 
 fn default_constraints(pod: &Pod) -> Vec<Constraint> {
@@ -360,8 +360,7 @@ impl Score for PodTopologySpread {
 
     fn normalize(&self, state: &CycleState, _: &PodInfo, nodes: &[&NodeInfo], scores: &mut [i64]) {
         let Some(state) = state.read::<SoftState>("PodTopologySpread/score") else { return };
-        let counted =
-            |at: usize| nodes.get(at).is_some_and(|n| !state.ignored.contains(&*n.name));
+        let counted = |at: usize| nodes.get(at).is_some_and(|n| !state.ignored.contains(&*n.name));
         let considered = || scores.iter().enumerate().filter(|(at, _)| counted(*at));
         let max = considered().map(|(_, s)| *s).max().unwrap_or(0);
         let min = considered().map(|(_, s)| *s).min().unwrap_or(0);

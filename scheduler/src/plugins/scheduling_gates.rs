@@ -9,6 +9,5 @@ pub const NAME: &str = "SchedulingGates";
 #[must_use]
 pub fn waiting_for(pod: &PodInfo) -> Option<String> {
     let gates: Vec<&str> = pod.pod.spec.scheduling_gates.iter().map(|g| g.name.as_str()).collect();
-    (!gates.is_empty())
-        .then(|| format!("waiting for scheduling gates: [{}]", gates.join(" ")))
+    (!gates.is_empty()).then(|| format!("waiting for scheduling gates: [{}]", gates.join(" ")))
 }

@@ -26,10 +26,8 @@ pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     if !key.is_empty() && key != taint.key {
         return false;
     }
-    let (own, value) = (
-        toleration.value.as_deref().unwrap_or(""),
-        taint.value.as_deref().unwrap_or(""),
-    );
+    let (own, value) =
+        (toleration.value.as_deref().unwrap_or(""), taint.value.as_deref().unwrap_or(""));
     match toleration.operator.as_deref().unwrap_or("") {
         "" | "Equal" => own == value,
         "Exists" => true,
@@ -80,9 +78,8 @@ impl PreScore for TaintToleration {
 
 impl Score for TaintToleration {
     fn run(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> i64 {
-        let preferring = |t: &&Toleration| {
-            matches!(t.effect.as_deref(), None | Some("" | "PreferNoSchedule"))
-        };
+        let preferring =
+            |t: &&Toleration| matches!(t.effect.as_deref(), None | Some("" | "PreferNoSchedule"));
         let intolerable = node.node.spec.taints.iter().filter(|taint| {
             taint.effect == "PreferNoSchedule"
                 && !pod.pod.spec.tolerations.iter().filter(preferring).any(|t| tolerates(t, taint))

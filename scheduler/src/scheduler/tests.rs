@@ -1,0 +1,246 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn node(name: &str, cpu: &str, extra: Value) -> Input {
+    let mut value = json!({
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+        "spec": {},
+        "status": {"allocatable": {"cpu": cpu, "memory": "8Gi", "pods": "110"}},
+    });
+    merge(&mut value, extra);
+    Input::Node(Change::Applied(Arc::new(serde_json::from_value(value).unwrap())))
+}
+
+fn pod(name: &str, extra: Value) -> Input {
+    let mut value = json!({
+        "metadata": {"name": name, "namespace": "default", "uid": name},
+        "spec": {"containers": [{"name": "c", "image": "nginx", "resources": {"requests": {"cpu": "1"}}}]},
+    });
+    merge(&mut value, extra);
+    Input::Pod(Change::Applied(Arc::new(serde_json::from_value(value).unwrap())))
+}
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+fn requests(cpu: &str) -> Value {
+    json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]}})
+}
+
+/// Plays the inputs; gives each decision as `pod -> node` or `pod: message`.
+fn play(inputs: impl IntoIterator<Item = Input>) -> Vec<String> {
+    let mut scheduler = Scheduler::new("default-scheduler", 1);
+    let mut log = Vec::new();
+    for (second, input) in inputs.into_iter().enumerate() {
+        let now = Duration::from_secs(second as u64 * 20);
+        scheduler.handle(input, now);
+        while let Some(action) = scheduler.next_action(now) {
+            log.push(match action {
+                Action::Bind { pod, node, .. } => format!("{} -> {node}", pod.key.name),
+                Action::Report { pod, message, preemption: None, .. } => {
+                    format!("{}: {message}", pod.key.name)
+                }
+                Action::Report { pod, preemption: Some(p), .. } => {
+                    let victims: Vec<_> = p.victims.iter().map(|v| v.key.name.as_str()).collect();
+                    format!("{} preempts {victims:?} on {}", pod.key.name, p.node)
+                }
+            });
+        }
+    }
+    log
+}
+
+#[track_caller]
+fn check(inputs: Vec<Input>, expected: &[&str]) {
+    assert_eq!(play(inputs), expected);
+}
+
+#[test]
+fn messages_are_kubernetes_own() {
+    let none = json!({});
+    check(vec![pod("p", none.clone())], &["p: no nodes available to schedule pods"]);
+    check(
+        vec![
+            node("a", "4", json!({"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}})),
+            node("b", "4", json!({"spec": {"unschedulable": true}})),
+            node("c", "500m", none.clone()),
+            pod("p", none.clone()),
+        ],
+        &["p: 0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s), \
+           1 node(s) were unschedulable. no new claims to deallocate, preemption: 0/3 nodes are \
+           available: 3 Preemption is not helpful for scheduling."],
+    );
+    check(
+        vec![node("a", "1", none.clone()), pod("p", none.clone()), pod("q", none.clone())],
+        &[
+            "p -> a",
+            "q: 0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, \
+           preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.",
+        ],
+    );
+    check(
+        vec![node("a", "1", none), pod("p", json!({"spec": {"nodeSelector": {"disk": "ssd"}}}))],
+        &["p: 0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. \
+           no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not \
+           helpful for scheduling."],
+    );
+}
+
+#[test]
+fn replicas_of_one_owner_spread_over_the_nodes() {
+    let owned = |name: &str| {
+        pod(
+            name,
+            json!({"metadata": {
+                "labels": {"app": "web", "pod-template-hash": "1"},
+                "ownerReferences": [{"kind": "ReplicaSet", "name": "web-1", "uid": "rs", "controller": true,
+                                     "apiVersion": "apps/v1"}],
+            }}),
+        )
+    };
+    let mut inputs: Vec<Input> = ["a", "b", "c"].map(|n| node(n, "8", json!({}))).into();
+    inputs.extend(["1", "2", "3", "4", "5", "6"].map(owned));
+    let mut counts = BTreeMap::new();
+    for line in play(inputs) {
+        *counts.entry(line.split(" -> ").nth(1).unwrap().to_owned()).or_insert(0) += 1;
+    }
+    assert_eq!(counts.into_values().collect::<Vec<_>>(), [2, 2, 2]);
+}
+
+#[test]
+fn a_waiting_pod_goes_as_soon_as_there_is_room() {
+    let ended = json!({"spec": {"nodeName": "a"}, "status": {"phase": "Succeeded"}});
+    let log = play([
+        node("a", "1", json!({})),
+        pod("p", json!({})),
+        pod("q", json!({})),
+        pod("p", ended),
+    ]);
+    assert_eq!(log.last().map(String::as_str), Some("q -> a"));
+}
+
+#[test]
+fn a_more_important_pod_takes_the_place_of_a_lesser() {
+    let urgent = json!({"spec": {"priority": 1000}});
+    check(
+        vec![node("a", "1", json!({})), pod("p", json!({})), pod("q", urgent.clone())],
+        &["p -> a", "q preempts [\"p\"] on a"],
+    );
+    let mut never = urgent;
+    never["spec"]["preemptionPolicy"] = json!("Never");
+    let log = play([node("a", "1", json!({})), pod("p", json!({})), pod("q", never)]);
+    assert!(log[1].ends_with("not eligible due to preemptionPolicy=Never."), "{log:?}");
+}
+
+#[test]
+fn preemption_spares_the_pods_that_need_not_go() {
+    let log = play([
+        node("a", "4", json!({})),
+        pod("low", json!({"spec": {"priority": 1}})),
+        pod("mid", json!({"spec": {"priority": 5}})),
+        pod("wide", requests("2")),
+        pod("urgent", json!({"spec": {"priority": 100}})),
+    ]);
+    assert_eq!(log.last().map(String::as_str), Some("urgent preempts [\"wide\"] on a"));
+}
+
+#[test]
+fn affinity_and_anti_affinity_follow_the_topology() {
+    let labelled = |name: &str, app: &str, affinity: Value| {
+        pod(name, json!({"metadata": {"labels": {"app": app}}, "spec": {"affinity": affinity}}))
+    };
+    let term = |app: &str| {
+        json!({"requiredDuringSchedulingIgnoredDuringExecution": [{
+            "labelSelector": {"matchLabels": {"app": app}}, "topologyKey": "kubernetes.io/hostname"}]})
+    };
+    let log = play([
+        node("a", "4", json!({})),
+        node("b", "4", json!({})),
+        labelled("db", "db", json!({"podAntiAffinity": term("db")})),
+        labelled("db2", "db", json!({"podAntiAffinity": term("db")})),
+        labelled("db3", "db", json!({"podAntiAffinity": term("db")})),
+        labelled("alone", "self", json!({"podAffinity": term("self")})),
+        labelled("lost", "x", json!({"podAffinity": term("nobody")})),
+    ]);
+    let place = |n: usize| log[n].split(" -> ").nth(1).map(str::to_owned);
+    assert!(place(0).is_some() && place(1).is_some() && place(0) != place(1), "{log:?}");
+    assert!(log[2].contains("2 node(s) didn't match pod anti-affinity rules"), "{log:?}");
+    assert!(place(3).is_some(), "the first of a group matches itself: {log:?}");
+    assert!(log[4].contains("2 node(s) didn't match pod affinity rules"), "{log:?}");
+}
+
+#[test]
+fn hard_spread_constraints_hold() {
+    let constrained = |name: &str| {
+        pod(
+            name,
+            json!({"metadata": {"labels": {"app": "s"}}, "spec": {"topologySpreadConstraints": [{
+            "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": {"matchLabels": {"app": "s"}}}]}}),
+        )
+    };
+    let log = play([
+        node("a", "1", json!({})),
+        node("b", "4", json!({})),
+        constrained("1"),
+        constrained("2"),
+        constrained("3"),
+        constrained("4"),
+    ]);
+    assert!(log[2].ends_with("-> b"), "a is full: {log:?}");
+    assert!(
+        log[3]
+            .contains("1 Insufficient cpu, 1 node(s) didn't match pod topology spread constraints"),
+        "{log:?}"
+    );
+}
+
+#[test]
+fn a_gated_pod_says_so_and_goes_when_ungated() {
+    check(
+        vec![
+            node("a", "4", json!({})),
+            pod("p", json!({"spec": {"schedulingGates": [{"name": "x"}, {"name": "y"}]}})),
+            pod("p", json!({})),
+        ],
+        &["p: waiting for scheduling gates: [x y]", "p -> a"],
+    );
+}
+
+#[test]
+fn pods_of_other_schedulers_and_deleted_pods_are_left_alone() {
+    check(
+        vec![
+            node("a", "4", json!({})),
+            pod("other", json!({"spec": {"schedulerName": "mine"}})),
+            pod("gone", json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})),
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn host_ports_conflict_by_address_and_protocol() {
+    let host = |name: &str, port: Value| {
+        pod(name, json!({"spec": {"containers": [{"name": "c", "ports": [port]}]}}))
+    };
+    let log = play([
+        node("a", "8", json!({})),
+        host("1", json!({"containerPort": 80, "hostPort": 80})),
+        host("2", json!({"containerPort": 80, "hostPort": 80, "protocol": "UDP"})),
+        host("3", json!({"containerPort": 80, "hostPort": 80, "hostIP": "10.0.0.1"})),
+        host("4", json!({"containerPort": 81, "hostPort": 81, "hostIP": "10.0.0.1"})),
+        host("5", json!({"containerPort": 81, "hostPort": 81, "hostIP": "10.0.0.2"})),
+    ]);
+    let placed: Vec<bool> = log.iter().map(|l| l.contains("->")).collect();
+    assert_eq!(placed, [true, true, false, true, true], "{log:?}");
+}
