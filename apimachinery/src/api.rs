@@ -68,3 +68,78 @@ fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn views_read_null_as_absent_and_write_what_they_read() {
+        let read = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "a", "labels": null, "creationTimestamp": null},
+            "spec": {
+                "containers": [{
+                    "name": "c", "env": null, "command": ["x"],
+                    "ports": [{"containerPort": 80, "hostIP": "1.2.3.4"}],
+                    "resources": {"limits": {"cpu": "1"}},
+                    "livenessProbe": {"httpGet": {"port": "http"}},
+                }],
+                "setHostnameAsFQDN": true, "nodeSelector": null, "volumes": null,
+            },
+            "status": null,
+        });
+        let pod: core::Pod = serde_json::from_value(read).unwrap();
+        assert_eq!(pod.spec.containers[0].ports[0].host_ip.as_deref(), Some("1.2.3.4"));
+        assert_eq!(pod.status, core::PodStatus::default());
+        assert_eq!(
+            Value::Object(pod.to_object().0),
+            json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": "a"},
+                "spec": {
+                    "containers": [{
+                        "name": "c", "command": ["x"],
+                        "ports": [{"containerPort": 80, "hostIP": "1.2.3.4"}],
+                        "resources": {"limits": {"cpu": "1"}},
+                        "livenessProbe": {"httpGet": {"port": "http"}},
+                    }],
+                    "setHostnameAsFQDN": true,
+                },
+            })
+        );
+    }
+
+    #[test]
+    fn views_agree_with_the_schema_table() {
+        fn check<T: Resource + Default>() {
+            let schema = crate::schema::for_kind(T::INFO).unwrap();
+            let object = T::default().to_object();
+            let value = Value::Object(object.0);
+            assert_eq!(crate::schema::check(&value, schema), [], "{value}");
+        }
+        check::<apps::Deployment>();
+        check::<autoscaling::HorizontalPodAutoscaler>();
+        check::<batch::CronJob>();
+        check::<coordination::Lease>();
+        check::<core::Event>();
+        check::<core::Pod>();
+        check::<core::Secret>();
+        check::<core::Service>();
+        check::<discovery::EndpointSlice>();
+        check::<events::Event>();
+        check::<networking::NetworkPolicy>();
+        check::<rbac::ClusterRoleBinding>();
+    }
+
+    #[test]
+    fn bytes_are_base64() {
+        let secret: core::Secret =
+            serde_json::from_value(json!({"data": {"a": "aGVs\nbG8=", "b": null}})).unwrap();
+        assert_eq!(secret.data["a"], ByteString::from("hello"));
+        assert_eq!(serde_json::to_value(&secret.data).unwrap(), json!({"a": "aGVsbG8=", "b": ""}));
+        assert_eq!(format!("{:?}", secret.data["a"]), "ByteString(5 bytes)");
+    }
+}

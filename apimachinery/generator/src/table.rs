@@ -47,7 +47,7 @@ pub fn emit(model: &Model) -> Result<BTreeMap<PathBuf, String>> {
     let mut files = BTreeMap::new();
     let names: BTreeSet<&str> = modules.keys().copied().collect();
     for (module, body) in modules {
-        let text = format!("//! Schemas of the `{module}` group.\n{GENERATED}\n{}\n{body}", USES);
+        let text = format!("//! Schemas of the `{module}` group.\n{GENERATED}\n{USES}\n{body}");
         files.insert(PathBuf::from(format!("src/schema/table/{module}.rs")), text);
     }
     let mut index = format!(
@@ -68,9 +68,8 @@ pub fn emit(model: &Model) -> Result<BTreeMap<PathBuf, String>> {
     index.push_str("];\n");
     files.insert(PathBuf::from("src/schema/table/kinds.rs"), index);
 
-    let mut root = format!(
-        "//! The schema table, as generated: one module per API group.\n{GENERATED}\n"
-    );
+    let mut root =
+        format!("//! The schema table, as generated: one module per API group.\n{GENERATED}\n");
     for module in names.iter().copied().chain(["kinds"]) {
         writeln!(root, "pub(super) mod {module};")?;
     }
@@ -186,10 +185,7 @@ fn field(
         return Ok(format!("Field::plain({:?}, {shape})", field.json));
     }
     let required = !field.optional;
-    Ok(format!(
-        "Field::new({:?}, {shape}, {required}, {list}, {patch}, {go_type:?})",
-        field.json
-    ))
+    Ok(format!("Field::new({:?}, {shape}, {required}, {list}, {patch}, {go_type:?})", field.json))
 }
 
 /// Finds the JSON name of a list's key, which the source gives as a Rust name.
@@ -282,7 +278,9 @@ fn check_overlay(model: &Model) -> Result<()> {
         .chain(overlay::RETAIN_KEYS)
         .chain(overlay::REPLACED);
     for place in listed {
-        places.get(*place).with_context(|| format!("the overlay's {place} is not in the source"))?;
+        places
+            .get(*place)
+            .with_context(|| format!("the overlay's {place} is not in the source"))?;
     }
     let structs: BTreeSet<String> = model
         .structs

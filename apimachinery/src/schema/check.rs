@@ -8,7 +8,6 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use base64::Engine as _;
 use serde_json::Value;
 
 use super::{Field, Problem, Shape, Struct, go_time};
@@ -63,7 +62,7 @@ impl Checker {
             Value::Null => return,
             other => {
                 let go_type = go_type.unwrap_or(&schema.go_type);
-                return self.mismatch(&kind_of(other), place, go_type);
+                return self.mismatch(kind_of(other), place, go_type);
             }
         };
         let mut next = 0;
@@ -122,13 +121,16 @@ impl Checker {
                     self.shape(value, item, &place, go_type);
                 }
             }
-            (Shape::Bytes, Value::String(text)) => self.bytes(text),
-            (Shape::Quantity, value) => self.quantity(value),
-            (Shape::IntOrString, value) => {
-                self.fail(format!("json: cannot unmarshal {} into Go value of type int32", {
-                    kind_with_number(value)
-                }));
+            (Shape::Bytes, Value::String(text)) => {
+                if let Some(offset) = corrupt_base64(text.as_bytes()) {
+                    self.fail(format!("illegal base64 data at input byte {offset}"));
+                }
             }
+            (Shape::Quantity, value) => self.quantity(value),
+            (Shape::IntOrString, Value::Number(number)) => {
+                self.mismatch(&format!("number {number}"), Some(place), "int32");
+            }
+            (Shape::IntOrString, value) => self.mismatch(kind_of(value), Some(place), "int32"),
             (Shape::Time | Shape::MicroTime, Value::String(text)) => {
                 let micro = matches!(shape, Shape::MicroTime);
                 if let Err(message) = go_time::check(text, micro) {
@@ -136,28 +138,9 @@ impl Checker {
                 }
             }
             (Shape::Time | Shape::MicroTime, value) => {
-                self.fail(format!("json: cannot unmarshal {} into Go value of type string", {
-                    kind_of(value)
-                }));
+                self.mismatch(kind_of(value), Some(place), "string");
             }
-            (shape, value) => self.mismatch(&kind_of(value), Some(place), &named(go_type, shape)),
-        }
-    }
-
-    fn bytes(&mut self, text: &str) {
-        let engine = base64::engine::general_purpose::STANDARD;
-        let checked = if text.contains(['\r', '\n']) {
-            engine.decode(text.replace(['\r', '\n'], ""))
-        } else {
-            engine.decode(text)
-        };
-        if let Err(error) = checked {
-            let offset = match error {
-                base64::DecodeError::InvalidByte(offset, _)
-                | base64::DecodeError::InvalidLastSymbol(offset, _) => offset,
-                _ => text.len() / 4 * 4,
-            };
-            self.fail(format!("illegal base64 data at input byte {offset}"));
+            (shape, value) => self.mismatch(kind_of(value), Some(place), &named(go_type, shape)),
         }
     }
 
@@ -230,21 +213,49 @@ fn is_int32(number: &serde_json::Number) -> bool {
 }
 
 /// The name of Go's decoder for a JSON type.
-fn kind_of(value: &Value) -> Cow<'static, str> {
-    Cow::Borrowed(match value {
+fn kind_of(value: &Value) -> &'static str {
+    match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",
         Value::Number(_) => "number",
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
-    })
+    }
 }
 
-fn kind_with_number(value: &Value) -> Cow<'static, str> {
-    match value {
-        Value::Number(number) => Cow::Owned(format!("number {number}")),
-        other => kind_of(other),
+/// Returns where Go's base64 decoder stops: it skips line breaks, wants padding, and does not mind
+/// bits left over.
+fn corrupt_base64(text: &[u8]) -> Option<usize> {
+    let skip = |mut at: usize| {
+        while matches!(text.get(at), Some(b'\r' | b'\n')) {
+            at += 1;
+        }
+        at
+    };
+    let (mut at, mut digits) = (0, 0);
+    loop {
+        let Some(byte) = text.get(at) else {
+            return (digits > 0).then(|| at - digits);
+        };
+        at += 1;
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' => digits = (digits + 1) % 4,
+            b'\r' | b'\n' => {}
+            b'=' if digits >= 2 => {
+                if digits == 2 {
+                    at = skip(at);
+                    match text.get(at) {
+                        None => return Some(text.len()),
+                        Some(b'=') => at += 1,
+                        Some(_) => return Some(at - 1),
+                    }
+                }
+                at = skip(at);
+                return (at < text.len()).then_some(at);
+            }
+            _ => return Some(at - 1),
+        }
     }
 }
 

@@ -115,8 +115,7 @@ fn wrong_types_speak_go() {
         assert_eq!(problems(group, kind, value), [expected], "{value}");
     }
     let deployment = |spec: Value| json!({"spec": spec});
-    let container =
-        |field: Value| json!({"spec": {"template": {"spec": {"containers": [field]}}}});
+    let container = |field: Value| json!({"spec": {"template": {"spec": {"containers": [field]}}}});
     for (value, expected) in [
         (
             deployment(json!({"replicas": "3"})),
@@ -164,7 +163,7 @@ fn wrong_types_speak_go() {
         ),
         (
             container(json!({"livenessProbe": {"httpGet": {"port": true}}})),
-            "json: cannot unmarshal bool into Go value of type int32",
+            "json: cannot unmarshal bool into Go struct field HTTPGetAction.spec.template.spec.containers.livenessProbe.httpGet.port of type int32",
         ),
         (
             json!({"metadata": {"creationTimestamp": "yesterday"}}),
@@ -188,7 +187,48 @@ fn wrong_types_speak_go() {
         &json!({"data": {"a": 1}}),
         "json: cannot unmarshal number into Go struct field ConfigMap.data of type string",
     );
-    check("", "Secret", &json!({"data": {"a": "?"}}), "illegal base64 data at input byte 0");
+    for (text, offset) in [
+        ("?", 0),
+        ("a", 0),
+        ("aGVsb", 4),
+        ("aGVsbG8", 4),
+        ("aGVsbG8=x", 8),
+        ("aGV=bG8=", 4),
+        ("aGVs!G8=", 4),
+    ] {
+        let message = format!("illegal base64 data at input byte {offset}");
+        check("", "Secret", &json!({"data": {"a": text}}), &message);
+    }
+    assert_eq!(problems("", "Secret", &json!({"data": {"a": "aGVs\nbG8="}})), [""; 0]);
+    for (text, message) in [
+        ("2024-02-30T00:00:00Z", "day out of range"),
+        ("2024-02-20T00:00:00ZZ", r#"extra text: "Z""#),
+    ] {
+        let message = format!("parsing time \"{text}\": {message}");
+        check("", "Pod", &json!({"metadata": {"creationTimestamp": text}}), &message);
+    }
+    for (text, rest, element) in [
+        ("2024-02-20 00:00:00Z", " 00:00:00Z", "T"),
+        ("2024-02-20T00:00:00", "", "Z07:00"),
+        ("2024-02-20T00:00:00.Z", ".Z", "Z07:00"),
+    ] {
+        let message = format!(
+            "parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{rest}\" as \"{element}\""
+        );
+        check("", "Pod", &json!({"metadata": {"creationTimestamp": text}}), &message);
+    }
+    check(
+        "coordination.k8s.io",
+        "Lease",
+        &json!({"spec": {"renewTime": "2024-02-20T00:00:00.123Z"}}),
+        r#"parsing time "2024-02-20T00:00:00.123Z" as "2006-01-02T15:04:05.000000Z07:00": cannot parse ".123Z" as ".000000""#,
+    );
+    check(
+        "",
+        "Pod",
+        &json!({"metadata": {"creationTimestamp": 5}}),
+        "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.creationTimestamp of type string",
+    );
 }
 
 #[test]
