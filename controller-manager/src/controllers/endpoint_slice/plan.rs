@@ -1,0 +1,337 @@
+//! The slices of one Service, as a pure function.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use apimachinery::{
+    api::{
+        core::{Container, Node, ObjectReference, Pod, Service, ServicePort},
+        discovery::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
+        meta::{ObjectMeta, OwnerReference},
+    },
+    int_or_string::IntOrString,
+};
+
+/// The most endpoints of one slice.
+pub const MAX_ENDPOINTS: usize = 100;
+/// The label with the Service's name.
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// The label with the controller that keeps a slice.
+pub const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+/// This controller's own value of it.
+pub const MANAGER: &str = "endpointslice-controller.k8s.io";
+const HEADLESS: &str = "service.kubernetes.io/headless";
+const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+
+/// What a sync looks at.
+pub struct Snapshot<'a> {
+    /// The Service.
+    pub service: &'a Service,
+    /// The pods that its selector selects.
+    pub pods: Vec<Arc<Pod>>,
+    /// The Service's slices that this controller keeps.
+    pub slices: Vec<Arc<EndpointSlice>>,
+    /// The nodes, for zones.
+    pub node: &'a dyn Fn(&str) -> Option<Arc<Node>>,
+    /// When the change happened that led here.
+    pub trigger_time: Option<String>,
+}
+
+/// The writes that bring the slices up to date.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// New slices.
+    pub create: Vec<EndpointSlice>,
+    /// Changed slices.
+    pub update: Vec<EndpointSlice>,
+    /// Names of slices that are not needed any more.
+    pub delete: Vec<String>,
+}
+
+/// Decides the writes.
+#[must_use]
+pub fn plan(snapshot: &Snapshot<'_>) -> Plan {
+    let service = snapshot.service;
+    let mut plan = Plan::default();
+    let (keep, wrong_family): (Vec<_>, Vec<_>) =
+        snapshot.slices.iter().partition(|slice| slice.address_type == "IPv4");
+    plan.delete.extend(wrong_family.iter().filter_map(|s| s.metadata.name.clone()));
+
+    // Desired endpoints by the ports that they resolve to, and by pod.
+    let mut desired: BTreeMap<String, (Vec<EndpointPort>, BTreeMap<String, Endpoint>)> =
+        BTreeMap::new();
+    for pod in snapshot.pods.iter().filter(|pod| should_be_endpoint(pod, service)) {
+        let ports = endpoint_ports(service, pod);
+        let group = desired.entry(key(&ports)).or_insert_with(|| (ports, BTreeMap::new()));
+        let endpoint = endpoint(pod, service, snapshot.node);
+        group.1.insert(pod.metadata.uid.clone().unwrap_or_default(), endpoint);
+    }
+    let mut existing: BTreeMap<String, Vec<&Arc<EndpointSlice>>> = BTreeMap::new();
+    for slice in keep {
+        existing.entry(key(&slice.ports)).or_default().push(slice);
+    }
+    if desired.is_empty() && existing.values().all(Vec::is_empty) {
+        // A placeholder, so that everybody sees that the Service was looked at.
+        plan.create.push(new_slice(snapshot, Vec::new(), Vec::new()));
+        return plan;
+    }
+    if desired.is_empty() {
+        // One slice stays as the placeholder.
+        let mut slices = existing.into_values().flatten();
+        if let Some(first) = slices.next() {
+            let mut slice = (**first).clone();
+            slice.ports = Vec::new();
+            slice.endpoints = Vec::new();
+            finish_update(&mut plan, snapshot, first, slice);
+        }
+        plan.delete.extend(slices.filter_map(|s| s.metadata.name.clone()));
+        return plan;
+    }
+    let placeholders: Vec<&Arc<EndpointSlice>> = existing
+        .iter()
+        .filter(|(ports, _)| !desired.contains_key(*ports))
+        .flat_map(|(_, slices)| slices.iter().copied())
+        .collect();
+    let mut reusable = placeholders.into_iter();
+    for (ports_key, (ports, endpoints)) in desired {
+        let slices = existing.remove(&ports_key).unwrap_or_default();
+        fit(&mut plan, snapshot, &slices, &mut reusable, &ports, endpoints);
+    }
+    plan.delete.extend(reusable.filter_map(|s| s.metadata.name.clone()));
+    plan
+}
+
+/// Fits the endpoints of one set of ports into its slices: first those that are there already, then new ones into the
+/// fullest slices with room among those that change anyway, then into new slices: `reconcileByPortMapping`.
+fn fit<'s>(
+    plan: &mut Plan,
+    snapshot: &Snapshot<'_>,
+    slices: &[&'s Arc<EndpointSlice>],
+    reusable: &mut impl Iterator<Item = &'s Arc<EndpointSlice>>,
+    ports: &[EndpointPort],
+    mut desired: BTreeMap<String, Endpoint>,
+) {
+    let mut drafts: Vec<(&Arc<EndpointSlice>, EndpointSlice, bool)> = Vec::new();
+    for slice in slices {
+        let mut draft = (***slice).clone();
+        draft.endpoints.clear();
+        for endpoint in &slice.endpoints {
+            let uid = endpoint.target_ref.as_ref().and_then(|r| r.uid.clone()).unwrap_or_default();
+            if let Some(wanted) = desired.remove(&uid) {
+                draft.endpoints.push(wanted);
+            }
+        }
+        let changed = draft.endpoints != slice.endpoints;
+        drafts.push((*slice, draft, changed));
+    }
+    let mut rest: Vec<Endpoint> = desired.into_values().collect();
+    // Fill slices that change anyway, then others, the fullest first.
+    drafts.sort_by_key(|(_, draft, changed)| (!*changed, std::cmp::Reverse(draft.endpoints.len())));
+    for (_, draft, changed) in &mut drafts {
+        let room = MAX_ENDPOINTS.saturating_sub(draft.endpoints.len()).min(rest.len());
+        if room > 0 {
+            draft.endpoints.extend(rest.drain(..room));
+            *changed = true;
+        }
+    }
+    for (slice, draft, changed) in drafts {
+        if draft.endpoints.is_empty() {
+            plan.delete.extend(slice.metadata.name.clone());
+        } else if changed || metadata_differs(snapshot, slice) {
+            finish_update(plan, snapshot, slice, draft);
+        }
+    }
+    while !rest.is_empty() {
+        let batch: Vec<Endpoint> = rest.drain(..rest.len().min(MAX_ENDPOINTS)).collect();
+        match reusable.next() {
+            Some(slice) => {
+                let mut draft = (**slice).clone();
+                draft.ports = ports.to_vec();
+                draft.endpoints = batch;
+                finish_update(plan, snapshot, slice, draft);
+            }
+            None => plan.create.push(new_slice(snapshot, ports.to_vec(), batch)),
+        }
+    }
+}
+
+fn finish_update(
+    plan: &mut Plan,
+    snapshot: &Snapshot<'_>,
+    slice: &EndpointSlice,
+    mut draft: EndpointSlice,
+) {
+    draft.metadata.labels = labels(snapshot.service);
+    if draft == *slice {
+        return;
+    }
+    note_trigger(snapshot, &mut draft.metadata);
+    plan.update.push(draft);
+}
+
+fn metadata_differs(snapshot: &Snapshot<'_>, slice: &EndpointSlice) -> bool {
+    labels(snapshot.service) != slice.metadata.labels
+}
+
+fn note_trigger(snapshot: &Snapshot<'_>, metadata: &mut ObjectMeta) {
+    match &snapshot.trigger_time {
+        Some(time) => metadata.annotations.insert(TRIGGER_TIME.into(), time.clone()),
+        None => metadata.annotations.remove(TRIGGER_TIME),
+    };
+}
+
+/// The Service's labels, less those that would make a slice pass for a headless Service's, plus the controller's own.
+fn labels(service: &Service) -> BTreeMap<String, String> {
+    let mut labels = service.metadata.labels.clone();
+    for own in [HEADLESS, SERVICE_NAME, MANAGED_BY] {
+        labels.remove(own);
+    }
+    if is_headless(service) {
+        labels.insert(HEADLESS.into(), String::new());
+    }
+    labels.insert(SERVICE_NAME.into(), service.metadata.name.clone().unwrap_or_default());
+    labels.insert(MANAGED_BY.into(), MANAGER.into());
+    labels
+}
+
+fn is_headless(service: &Service) -> bool {
+    matches!(service.spec.cluster_ip.as_deref(), None | Some("None" | ""))
+}
+
+fn new_slice(
+    snapshot: &Snapshot<'_>,
+    ports: Vec<EndpointPort>,
+    endpoints: Vec<Endpoint>,
+) -> EndpointSlice {
+    let service = snapshot.service;
+    let name = service.metadata.name.clone().unwrap_or_default();
+    let mut metadata = ObjectMeta {
+        generate_name: Some(format!("{name}-")),
+        namespace: service.metadata.namespace.clone(),
+        labels: labels(service),
+        owner_references: vec![OwnerReference {
+            api_version: "v1".into(),
+            kind: "Service".into(),
+            name,
+            uid: service.metadata.uid.clone().unwrap_or_default(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
+        }],
+        ..ObjectMeta::default()
+    };
+    note_trigger(snapshot, &mut metadata);
+    EndpointSlice { metadata, address_type: "IPv4".into(), endpoints, ports }
+}
+
+fn key(ports: &[EndpointPort]) -> String {
+    let parts: BTreeSet<String> =
+        ports.iter().map(|p| serde_json::to_string(p).unwrap_or_default()).collect();
+    parts.into_iter().collect::<Vec<_>>().join(",")
+}
+
+/// Whether a pod has a place behind the Service: `ShouldPodBeInEndpoints`.
+fn should_be_endpoint(pod: &Pod, service: &Service) -> bool {
+    if matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+        return false;
+    }
+    let addressed = pod.status.pod_ip.as_deref().is_some_and(|ip| !ip.is_empty());
+    let terminating = pod.metadata.deletion_timestamp.is_some();
+    // Terminating pods stay, marked as such, so that a proxy can fall back on them.
+    addressed
+        && (!terminating || !deleted_long_ago(pod))
+        && service.spec.type_.as_deref() != Some("ExternalName")
+}
+
+/// A terminating pod whose containers have all ended serves no more.
+fn deleted_long_ago(pod: &Pod) -> bool {
+    !pod.status.container_statuses.is_empty()
+        && pod
+            .status
+            .container_statuses
+            .iter()
+            .all(|c| c.state.as_ref().is_some_and(|s| s.terminated.is_some()))
+}
+
+fn ready(pod: &Pod) -> bool {
+    pod.status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+fn endpoint(pod: &Pod, service: &Service, node: &dyn Fn(&str) -> Option<Arc<Node>>) -> Endpoint {
+    let terminating = pod.metadata.deletion_timestamp.is_some();
+    let serving = ready(pod);
+    let published = service.spec.publish_not_ready_addresses == Some(true);
+    let zone = pod
+        .spec
+        .node_name
+        .as_deref()
+        .and_then(node)
+        .and_then(|n| n.metadata.labels.get("topology.kubernetes.io/zone").cloned());
+    let hostname = pod
+        .spec
+        .hostname
+        .clone()
+        .filter(|_| pod.spec.subdomain == service.metadata.name && pod.spec.hostname.is_some());
+    Endpoint {
+        addresses: pod.status.pod_ip.iter().cloned().collect(),
+        conditions: Some(EndpointConditions {
+            ready: Some(published || (serving && !terminating)),
+            serving: Some(serving),
+            terminating: Some(terminating),
+        }),
+        hostname,
+        node_name: pod.spec.node_name.clone(),
+        target_ref: Some(ObjectReference {
+            kind: Some("Pod".into()),
+            namespace: pod.metadata.namespace.clone(),
+            name: pod.metadata.name.clone(),
+            uid: pod.metadata.uid.clone(),
+            ..ObjectReference::default()
+        }),
+        zone,
+        ..Endpoint::default()
+    }
+}
+
+/// The Service's ports as this pod resolves them; a named port that it lacks is left out: `getEndpointPorts`.
+fn endpoint_ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
+    if service.spec.ports.is_empty() {
+        return Vec::new();
+    }
+    service
+        .spec
+        .ports
+        .iter()
+        .filter_map(|port| {
+            Some(EndpointPort {
+                name: Some(port.name.clone().unwrap_or_default()),
+                port: Some(target_port(port, pod)?),
+                protocol: Some(port.protocol.clone().unwrap_or_else(|| "TCP".into())),
+                app_protocol: port.app_protocol.clone(),
+            })
+        })
+        .collect()
+}
+
+/// The container port that a Service's port leads to: `FindPort`.
+#[must_use]
+pub fn target_port(port: &ServicePort, pod: &Pod) -> Option<i32> {
+    match &port.target_port {
+        None => Some(port.port),
+        Some(IntOrString::Int(number)) => Some(if *number == 0 { port.port } else { *number }),
+        Some(IntOrString::String(name)) => {
+            let protocol = port.protocol.as_deref().unwrap_or("TCP");
+            let sidecar = |c: &&Container| c.restart_policy.as_deref() == Some("Always");
+            let containers =
+                pod.spec.containers.iter().chain(pod.spec.init_containers.iter().filter(sidecar));
+            containers
+                .flat_map(|c| &c.ports)
+                .find(|p| {
+                    p.name.as_deref() == Some(name)
+                        && p.protocol.as_deref().unwrap_or("TCP") == protocol
+                })
+                .map(|p| p.container_port)
+        }
+    }
+}
