@@ -17,3 +17,4 @@ mod descriptor;
 pub mod ipam;
 pub mod network;
 pub mod rules;
+pub mod userspace;

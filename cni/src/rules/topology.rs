@@ -7,8 +7,10 @@ use super::{Endpoint, ServiceRule, TrafficPolicy};
 pub enum Traffic {
     /// From a pod or node to the ClusterIP.
     Internal,
-    /// To a node port, an external address or a load balancer.
+    /// From outside the cluster to a node port, an external address or a load balancer.
     External,
+    /// From a pod or node to one of those: kube-proxy takes the short way, to any endpoint of the cluster.
+    ExternalFromInside,
 }
 
 /// Who can serve.
@@ -30,6 +32,7 @@ impl ServiceRule {
         let policy = match traffic {
             Traffic::Internal => self.internal_policy,
             Traffic::External => self.external_policy,
+            Traffic::ExternalFromInside => TrafficPolicy::Cluster,
         };
         let everywhere = usable(&self.endpoints, |_| true);
         if everywhere.is_empty() {

@@ -1,0 +1,359 @@
+//! The life of a connection: from `connect`, or from a port of the host, to an accept queue.
+//!
+//! 1. A Service address is translated: an endpoint is drawn at random among those that the rules allow (or the one
+//!    that the client's affinity says), and the next one is tried when it refuses.
+//! 2. The address leads to a pod of this node, to another node (in this process, or over its link), to a backend on
+//!    the host (the API server), to the outside, or nowhere.
+//! 3. At its node, the connection's far end is put into the accept queue of the port, and only then has it
+//!    succeeded.
+//!
+//! What travels is the *far end*: one half of a socket pair, or the TCP connection that the host accepted. It moves
+//! along and comes back with a refusal, so that there is always one owner.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::OwnedFd,
+    sync::Arc,
+};
+
+use futures::future::{BoxFuture, FutureExt};
+use tokio::net::TcpStream;
+
+use super::{
+    Egress, Fabric,
+    index::{Candidates, Lookup, Target},
+    link::{self, Link},
+    node::NodeInner,
+    pod::PodNet,
+    sys,
+};
+use crate::{
+    network::{self, PodStream},
+    rules::{Protocol, Traffic, TrafficPolicy},
+};
+
+/// Most nodes that one connection passes; Services that point at each other's node ports end here.
+const MAX_HOPS: u8 = 8;
+
+/// A connection on its way.
+pub(super) struct Call {
+    /// The far end.
+    pub(super) fd: OwnedFd,
+    /// Who calls, as the callee will see it.
+    pub(super) from: SocketAddr,
+    /// Who is called.
+    pub(super) to: SocketAddr,
+    /// Nodes passed.
+    pub(super) hops: u8,
+}
+
+/// Where a call arrived.
+pub(super) enum Reached {
+    /// In an accept queue, and the far end with it.
+    Queued,
+    /// At a real socket on the host or outside, which takes the place of the pair whose far end stays unused.
+    Direct { socket: OwnedFd, unused: OwnedFd },
+}
+
+/// Why a call arrived nowhere; the far end, if it is still whole.
+pub(super) struct Failed {
+    pub(super) error: io::Error,
+    pub(super) fd: Option<OwnedFd>,
+}
+
+pub(super) type Outcome = Result<Reached, Failed>;
+
+fn failed(error: io::Error, fd: OwnedFd) -> Outcome {
+    Err(Failed { error, fd: Some(fd) })
+}
+
+/// Who calls: decides the address that an endpoint sees.
+#[derive(Clone)]
+pub(super) enum Source {
+    /// A sandbox of this node.
+    Sandbox(Arc<PodNet>, u16),
+    /// An address that is settled.
+    Fixed(SocketAddr),
+}
+
+impl Source {
+    fn towards(&self, ip: IpAddr) -> SocketAddr {
+        match self {
+            Self::Sandbox(pod, port) => SocketAddr::new(pod.source_towards(ip), *port),
+            Self::Fixed(address) => *address,
+        }
+    }
+}
+
+/// Where an address leads from this node.
+pub(super) enum Hop {
+    Here,
+    Peer(Arc<NodeInner>),
+    Link(Arc<Link>),
+    /// A socket of the host that stands for an address in the cluster.
+    Backend(SocketAddr),
+    Outside,
+    Nowhere,
+}
+
+impl NodeInner {
+    /// Connects a sandbox of this node to `to`.
+    pub(super) async fn connect(
+        self: &Arc<Self>,
+        pod: &Arc<PodNet>,
+        to: SocketAddr,
+    ) -> io::Result<PodStream> {
+        let mut to = sys::canonical(to);
+        if to.ip().is_unspecified() {
+            // As on Linux: "any address" as a destination is this machine.
+            to.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        }
+        let port = pod.next_source_port()?;
+        let (near, far) = sys::pair()?;
+        let source = Source::Sandbox(Arc::clone(pod), port);
+        let local = SocketAddr::new(pod.local_towards(to.ip()), port);
+        let outcome = if pod.is_private(to.ip()) {
+            pod.take(Call { fd: far, from: local, to, hops: 0 }).await
+        } else {
+            match self.index().lookup(Protocol::Tcp, to) {
+                Lookup::Service(target, traffic) => {
+                    self.serve(&target, traffic, &source, local.ip(), far, 0).await
+                }
+                Lookup::ClosedPort => failed(network::refused(), far),
+                Lookup::NotVirtual => {
+                    let from = source.towards(to.ip());
+                    self.dial(Call { fd: far, from, to, hops: 0 }).await
+                }
+            }
+        };
+        let fd = match outcome {
+            Ok(Reached::Queued) => near,
+            Ok(Reached::Direct { socket, .. }) => socket,
+            Err(failed) => return Err(failed.error),
+        };
+        PodStream::new(fd, local, to, pod.streams())
+    }
+
+    /// Takes a connection that a port of the host accepted.
+    pub(super) async fn enter(self: Arc<Self>, fd: OwnedFd, client: SocketAddr, target: &Target) {
+        let from = SocketAddr::new(self.seen_from_host(target), client.port());
+        let source = Source::Fixed(from);
+        let outcome = self.serve(target, Traffic::External, &source, client.ip(), fd, 0).await;
+        match self.join(outcome, from).await {
+            Ok(_) => {}
+            Err(Failed { error, fd }) => {
+                tracing::debug!(service = %target.name, %error, "host connection reached no endpoint");
+                if let Some(fd) = fd {
+                    // Closing with a linger of zero resets: the client must not take this for an empty answer.
+                    let _ = rustix::net::sockopt::set_socket_linger(
+                        &fd,
+                        Some(std::time::Duration::ZERO),
+                    );
+                }
+            }
+        }
+    }
+
+    /// The address under which a pod sees the host: the host's own with policy `Local`, else this node's.
+    pub(super) fn seen_from_host(&self, target: &Target) -> IpAddr {
+        match target.external_policy {
+            TrafficPolicy::Local => self.fabric().config().host_address,
+            TrafficPolicy::Cluster => self.address(),
+        }
+    }
+
+    /// Finds an endpoint of a Service that takes the call.
+    async fn serve(
+        self: &Arc<Self>,
+        target: &Target,
+        traffic: Traffic,
+        source: &Source,
+        client: IpAddr,
+        mut fd: OwnedFd,
+        hops: u8,
+    ) -> Outcome {
+        let endpoints = match target.candidates(traffic) {
+            Candidates::Nobody => return failed(network::refused(), fd),
+            Candidates::NoneLocal => {
+                let fabric = self.fabric();
+                fabric.clock().sleep(fabric.config().connect_timeout).await;
+                return failed(network::timed_out(), fd);
+            }
+            Candidates::Endpoints(endpoints) => endpoints,
+        };
+        let first = self.choose(target, endpoints, client);
+        let mut last = network::refused();
+        for endpoint in endpoints.iter().cycle().skip(first).take(endpoints.len()) {
+            let from = source.towards(endpoint.ip());
+            match self.dial(Call { fd, from, to: *endpoint, hops }).await {
+                Ok(reached) => {
+                    self.remember(target, client, *endpoint);
+                    return Ok(reached);
+                }
+                Err(Failed { error, fd: Some(whole) }) if may_try_next(&error) => {
+                    (last, fd) = (error, whole);
+                }
+                Err(failed) => return Err(failed),
+            }
+        }
+        failed(last, fd)
+    }
+
+    /// Draws the first endpoint to try: the client's by affinity, else any.
+    pub(super) fn choose(
+        &self,
+        target: &Target,
+        endpoints: &[SocketAddr],
+        client: IpAddr,
+    ) -> usize {
+        let clock = self.fabric().clock();
+        let given = target
+            .affinity
+            .and_then(|timeout| {
+                self.affinity().get(&target.name, client, timeout, clock.monotonic())
+            })
+            .and_then(|given| endpoints.iter().position(|endpoint| *endpoint == given));
+        given.unwrap_or_else(|| {
+            let count = u64::try_from(endpoints.len().max(1)).unwrap_or(u64::MAX);
+            usize::try_from(clock.random_u64() % count).expect("below a length")
+        })
+    }
+
+    pub(super) fn remember(&self, target: &Target, client: IpAddr, endpoint: SocketAddr) {
+        if target.affinity.is_some() {
+            let now = self.fabric().clock().monotonic();
+            self.affinity().set(&target.name, client, endpoint, now);
+        }
+    }
+
+    /// Carries a call to an address that is no Service's.
+    async fn dial(self: &Arc<Self>, call: Call) -> Outcome {
+        match self.route(call.to) {
+            Hop::Here => self.receive(call).await,
+            _ if call.hops >= MAX_HOPS => link::no_route(call.fd),
+            Hop::Peer(peer) => peer.receive(Call { hops: call.hops + 1, ..call }).await,
+            Hop::Link(link) => link.connect(call).await,
+            Hop::Backend(real) => self.connect_out(call, real).await,
+            Hop::Outside => {
+                let to = call.to;
+                self.connect_out(call, to).await
+            }
+            Hop::Nowhere => link::no_route(call.fd),
+        }
+    }
+
+    async fn connect_out(&self, call: Call, real: SocketAddr) -> Outcome {
+        let fabric = self.fabric();
+        let connecting = TcpStream::connect(real);
+        let connected = fabric.clock().timeout(fabric.config().connect_timeout, connecting).await;
+        let socket =
+            connected.unwrap_or_else(|_elapsed| Err(network::timed_out())).and_then(|stream| {
+                stream.set_nodelay(true)?;
+                stream.into_std()
+            });
+        match socket {
+            Ok(socket) => Ok(Reached::Direct { socket: socket.into(), unused: call.fd }),
+            Err(error) => failed(error, call.fd),
+        }
+    }
+
+    /// Takes a call that has come to this node, if that needs no waiting.
+    pub(super) fn receive_at_once(&self, call: Call) -> Result<Outcome, Call> {
+        match self.pod_at(call.to.ip()) {
+            Some(pod) => pod.take_at_once(call),
+            None => Err(call),
+        }
+    }
+
+    /// Takes a call that has come to this node: to a pod, to the node itself, or to one of its node ports.
+    fn receive(self: &Arc<Self>, call: Call) -> BoxFuture<'_, Outcome> {
+        async move {
+            if let Some(pod) = self.pod_at(call.to.ip()) {
+                return pod.take(call).await;
+            }
+            let own = self.own();
+            if !own.owns(call.to.ip()) {
+                return link::no_route(call.fd);
+            }
+            if own.is_listening(call.to, Protocol::Tcp) {
+                return own.take(call).await;
+            }
+            let index = self.index();
+            let Some(target) = index.node_port(Protocol::Tcp, call.to.port()) else {
+                return failed(network::refused(), call.fd);
+            };
+            let source = Source::Fixed(match target.external_policy {
+                TrafficPolicy::Cluster => SocketAddr::new(self.address(), call.from.port()),
+                TrafficPolicy::Local => call.from,
+            });
+            let (client, traffic) = (call.from.ip(), Traffic::ExternalFromInside);
+            self.serve(target, traffic, &source, client, call.fd, call.hops).await
+        }
+        .boxed()
+    }
+
+    /// As [`Self::receive`], for a caller who cannot put a direct socket in the place of the far end.
+    pub(super) async fn receive_and_join(self: &Arc<Self>, call: Call) -> Outcome {
+        let from = call.from;
+        let outcome = self.receive(call).await;
+        self.join(outcome, from).await
+    }
+
+    /// Joins a far end that stayed unused to the direct socket that was reached. Only traffic that enters by a node
+    /// port and leaves for the outside comes here, and only here are bytes copied.
+    async fn join(self: &Arc<Self>, outcome: Outcome, from: SocketAddr) -> Outcome {
+        let (socket, unused) = match outcome {
+            Ok(Reached::Direct { socket, unused }) => (socket, unused),
+            other => return other,
+        };
+        let streams = self.own().streams();
+        let ends = PodStream::new(socket, from, from, streams)
+            .and_then(|outer| Ok((outer, PodStream::new(unused, from, from, streams)?)));
+        match ends {
+            Ok((mut outer, mut inner)) => {
+                self.spawn(async move {
+                    let _ = tokio::io::copy_bidirectional(&mut outer, &mut inner).await;
+                });
+                Ok(Reached::Queued)
+            }
+            Err(error) => Err(Failed { error, fd: None }),
+        }
+    }
+
+    /// Says where an address leads.
+    pub(super) fn route(&self, to: SocketAddr) -> Hop {
+        let (fabric, ip) = (self.fabric(), to.ip());
+        if let Some(real) = fabric.config().host_backends.get(&to) {
+            return Hop::Backend(*real);
+        }
+        if self.own().owns(ip) || self.pod_cidr().contains(ip) {
+            return Hop::Here;
+        }
+        match self.index().node_of(ip) {
+            Some(name) if **name == *self.name() => Hop::Here,
+            Some(name) => fabric.way_to(name),
+            None if leads_outside(fabric, ip) => Hop::Outside,
+            None => Hop::Nowhere,
+        }
+    }
+}
+
+/// Whether the next endpoint should be tried: nobody has taken the connection.
+fn may_try_next(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable};
+    matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkDown | NetworkUnreachable)
+}
+
+/// Whether an address is outside the cluster and may be dialled there. The host's own loopback never is: no pod
+/// must reach what listens on 127/8.
+fn leads_outside(fabric: &Fabric, ip: IpAddr) -> bool {
+    let inside = fabric.config().virtual_ranges.iter().any(|range| range.contains(ip));
+    let special = match ip {
+        IpAddr::V4(v4) => {
+            v4.is_loopback() || v4.is_unspecified() || v4.is_broadcast() || v4.octets()[0] == 0
+        }
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unspecified(),
+    };
+    fabric.config().egress == Egress::Allowed && !inside && !special && !ip.is_multicast()
+}

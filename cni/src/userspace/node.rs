@@ -1,0 +1,415 @@
+//! One node's network: its sandboxes, its rules, what it opens on the host.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    io,
+    net::IpAddr,
+    path::PathBuf,
+    sync::{Arc, Weak},
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Fabric,
+    affinity::AffinityTable,
+    host_ports::{HostListeners, HostPorts},
+    index::Index,
+    nat::NatTable,
+    pod::{PodNet, PodNetwork},
+};
+use crate::{
+    cidr::Cidr,
+    ipam::{Ipam, IpamError},
+    network::{Sandbox, SandboxIdentity},
+    rules::{Protocol, RuleDelta, RuleSet, ServicePortName},
+};
+
+/// What a node's network is made with.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The node's name.
+    pub name: String,
+    /// The range of its pods.
+    pub pod_cidr: Cidr,
+    /// Its InternalIP.
+    pub address: IpAddr,
+    /// File that keeps the pods' addresses over a reboot; `None` keeps nothing.
+    pub checkpoint: Option<PathBuf>,
+    /// What it opens on the host.
+    pub host_ports: HostPorts,
+}
+
+/// Who a new sandbox is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SandboxSpec {
+    /// The key to delete it by, and to get the same address after a reboot: the pod's UID.
+    pub id: String,
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Name of the pod.
+    pub name: String,
+}
+
+/// Why a sandbox could not be added, deleted or checked.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// There is no address for it, or addresses cannot be kept.
+    #[error(transparent)]
+    Address(#[from] IpamError),
+    /// No such sandbox.
+    #[error("no sandbox {0}")]
+    NotFound(String),
+    /// The sandbox is there, but not as it was made.
+    #[error("sandbox {id} is damaged: {what}")]
+    Damaged {
+        /// Its key.
+        id: String,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// Something that the host refused to open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The Service port that wanted it.
+    pub service: ServicePortName,
+    /// Reason of an Event.
+    pub reason: String,
+    /// Message of an Event.
+    pub message: String,
+}
+
+/// A change of the rules.
+#[derive(Clone, Debug)]
+pub enum RuleChange {
+    /// All rules.
+    Full(RuleSet),
+    /// What differs from an earlier generation.
+    Delta {
+        /// The generation that the change is against.
+        base: u64,
+        /// The change.
+        delta: RuleDelta,
+    },
+}
+
+/// Why rules were not taken.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// The change is against rules that are not in force.
+    #[error("rules are at generation {have}, the change is against {base}")]
+    StaleBase {
+        /// Generation in force.
+        have: u64,
+        /// Generation that was expected.
+        base: u64,
+    },
+}
+
+/// The rules in force.
+#[derive(Default)]
+pub struct ActiveRules {
+    /// Number that their author gave them; 0 before the first.
+    pub generation: u64,
+    /// The rules.
+    pub rules: RuleSet,
+    pub(super) index: Arc<Index>,
+}
+
+/// A node's network. Clones are the same node.
+#[derive(Clone)]
+pub struct Node(Arc<NodeInner>);
+
+pub(super) struct NodeInner {
+    fabric: Fabric,
+    config: NodeConfig,
+    boot_id: String,
+    active: ArcSwap<ActiveRules>,
+    ipam: Mutex<Ipam>,
+    pods: RwLock<Pods>,
+    own: Arc<PodNet>,
+    affinity: AffinityTable,
+    nat: NatTable,
+    /// Also keeps changes of rules one after the other.
+    host: tokio::sync::Mutex<HostListeners>,
+    cancelled: CancellationToken,
+}
+
+#[derive(Default)]
+struct Pods {
+    by_ip: HashMap<IpAddr, Arc<PodNet>>,
+    by_id: HashMap<String, (Sandbox, Arc<PodNet>)>,
+}
+
+impl NodeInner {
+    pub(super) fn new(fabric: Fabric, config: NodeConfig) -> Result<Arc<Self>, IpamError> {
+        let ipam = Ipam::open(config.pod_cidr, config.checkpoint.clone())?;
+        let addresses = vec![config.address, ipam.gateway(), fabric.config().host_address];
+        let cancelled = fabric.cancellation().child_token();
+        Ok(Arc::new_cyclic(|node: &Weak<Self>| Self {
+            own: PodNet::of_node(node.clone(), addresses, config.pod_cidr),
+            fabric,
+            config,
+            boot_id: new_boot_id(),
+            active: ArcSwap::default(),
+            ipam: Mutex::new(ipam),
+            pods: RwLock::default(),
+            affinity: AffinityTable::default(),
+            nat: NatTable::default(),
+            host: tokio::sync::Mutex::default(),
+            cancelled,
+        }))
+    }
+
+    pub(super) fn fabric(&self) -> &Fabric {
+        &self.fabric
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    pub(super) fn address(&self) -> IpAddr {
+        self.config.address
+    }
+
+    pub(super) fn pod_cidr(&self) -> Cidr {
+        self.config.pod_cidr
+    }
+
+    pub(super) fn host_ports(&self) -> &HostPorts {
+        &self.config.host_ports
+    }
+
+    pub(super) fn index(&self) -> Arc<Index> {
+        Arc::clone(&self.active.load().index)
+    }
+
+    pub(super) fn affinity(&self) -> &AffinityTable {
+        &self.affinity
+    }
+
+    pub(super) fn nat(&self) -> &NatTable {
+        &self.nat
+    }
+
+    pub(super) fn own(&self) -> &Arc<PodNet> {
+        &self.own
+    }
+
+    pub(super) fn cancellation(&self) -> &CancellationToken {
+        &self.cancelled
+    }
+
+    /// Runs a task until it ends or the node does.
+    pub(super) fn spawn(
+        &self,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> tokio::task::JoinHandle<()> {
+        let cancelled = self.cancelled.clone().cancelled_owned();
+        self.fabric.tasks().spawn(async move {
+            tokio::select! { () = task => {}, () = cancelled => {} }
+        })
+    }
+
+    pub(super) fn pod_at(&self, ip: IpAddr) -> Option<Arc<PodNet>> {
+        self.pods.read().by_ip.get(&ip).cloned()
+    }
+}
+
+impl Node {
+    pub(super) fn new(inner: Arc<NodeInner>) -> Self {
+        Self(inner)
+    }
+
+    /// Returns the node's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    /// Returns the range of its pods.
+    #[must_use]
+    pub fn pod_cidr(&self) -> Cidr {
+        self.0.pod_cidr()
+    }
+
+    /// Returns the id that changes whenever the node's network starts afresh.
+    #[must_use]
+    pub fn boot_id(&self) -> &str {
+        &self.0.boot_id
+    }
+
+    /// Returns the network of the node itself, for its agent and for pods with `hostNetwork`: its pods see it come
+    /// from their gateway.
+    #[must_use]
+    pub fn own_sandbox(&self) -> Sandbox {
+        let identity = SandboxIdentity {
+            id: String::new(),
+            namespace: String::new(),
+            name: self.name().to_owned(),
+            node: self.name().to_owned(),
+            ip: self.0.address(),
+            pod_cidr: self.pod_cidr(),
+        };
+        Sandbox::new(identity, Arc::new(PodNetwork(Arc::clone(&self.0.own))))
+    }
+
+    /// ADD: makes a pod's network, with the address that its key had before if it had one. Repeated, it returns the
+    /// same sandbox.
+    ///
+    /// # Errors
+    /// When no address is free, or the checkpoint cannot be written.
+    pub fn add(&self, spec: SandboxSpec) -> Result<Sandbox, SandboxError> {
+        let mut ipam = self.0.ipam.lock();
+        if let Some((sandbox, _)) = self.0.pods.read().by_id.get(&spec.id) {
+            return Ok(sandbox.clone());
+        }
+        let ip = ipam.allocate(&spec.id)?;
+        let pod = PodNet::of_pod(Arc::downgrade(&self.0), ip, self.pod_cidr());
+        let identity = SandboxIdentity {
+            id: spec.id.clone(),
+            namespace: spec.namespace,
+            name: spec.name,
+            node: self.name().to_owned(),
+            ip,
+            pod_cidr: self.pod_cidr(),
+        };
+        let sandbox = Sandbox::new(identity, Arc::new(PodNetwork(Arc::clone(&pod))));
+        let mut pods = self.0.pods.write();
+        pods.by_ip.insert(ip, Arc::clone(&pod));
+        pods.by_id.insert(spec.id, (sandbox.clone(), pod));
+        Ok(sandbox)
+    }
+
+    /// DEL: ends a pod's listeners and streams and frees its address. Repeated, it does nothing.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be written; the pod's network is gone all the same.
+    pub fn del(&self, id: &str) -> Result<(), SandboxError> {
+        let mut ipam = self.0.ipam.lock();
+        let removed = {
+            let mut pods = self.0.pods.write();
+            let removed = pods.by_id.remove(id);
+            if let Some((sandbox, _)) = &removed {
+                pods.by_ip.remove(&sandbox.ip());
+            }
+            removed
+        };
+        if let Some((_, pod)) = removed {
+            pod.close();
+        }
+        ipam.release(id)?;
+        Ok(())
+    }
+
+    /// CHECK: confirms that a pod's network is as ADD made it, and returns it.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Damaged` when its address is no longer its own.
+    pub fn check(&self, id: &str) -> Result<Sandbox, SandboxError> {
+        let ipam = self.0.ipam.lock();
+        let pods = self.0.pods.read();
+        let (sandbox, _) =
+            pods.by_id.get(id).ok_or_else(|| SandboxError::NotFound(id.to_owned()))?;
+        let damaged = |what| Err(SandboxError::Damaged { id: id.to_owned(), what });
+        match ipam.address_of(id) {
+            Some(ip) if ip == sandbox.ip() => Ok(sandbox.clone()),
+            Some(ip) => damaged(format!("it has {}, but {ip} is kept for it", sandbox.ip())),
+            None => damaged(format!("its address {} is not kept for it", sandbox.ip())),
+        }
+    }
+
+    /// Frees the addresses that the checkpoint keeps for pods that are no more, and returns their keys.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be written.
+    pub fn release_all_but(&self, keep: impl Fn(&str) -> bool) -> Result<Vec<String>, IpamError> {
+        let mut ipam = self.0.ipam.lock();
+        let pods = self.0.pods.read();
+        ipam.retain(|id| pods.by_id.contains_key(id) || keep(id))
+    }
+
+    /// Lists where a pod listens, sorted, as `ss -ln` in it would.
+    #[must_use]
+    pub fn listening(&self, id: &str) -> Vec<(Protocol, std::net::SocketAddr)> {
+        let pods = self.0.pods.read();
+        pods.by_id.get(id).map_or_else(Vec::new, |(_, pod)| pod.listening())
+    }
+
+    /// Returns the rules in force.
+    #[must_use]
+    pub fn rules(&self) -> Arc<ActiveRules> {
+        self.0.active.load_full()
+    }
+
+    /// Puts rules in force and opens and closes what they want on the host. The problems returned are all that there
+    /// are now, not only new ones.
+    ///
+    /// # Errors
+    /// When a change is not against the rules in force; then nothing has changed.
+    pub async fn apply_rules(
+        &self,
+        change: RuleChange,
+        generation: u64,
+    ) -> Result<Vec<Problem>, ApplyError> {
+        let mut host = self.0.host.lock().await;
+        let rules = match change {
+            RuleChange::Full(rules) => rules,
+            RuleChange::Delta { base, delta } => {
+                let active = self.0.active.load();
+                if active.generation != base {
+                    return Err(ApplyError::StaleBase { have: active.generation, base });
+                }
+                let mut rules = active.rules.clone();
+                rules.apply(delta);
+                rules
+            }
+        };
+        let index = Arc::new(Index::new(&rules, self.name()));
+        self.0.affinity.retain(|service| rules.services.contains_key(service));
+        let active = Arc::new(ActiveRules { generation, rules, index });
+        self.0.active.store(Arc::clone(&active));
+        if self.0.cancelled.is_cancelled() {
+            return Ok(vec![]);
+        }
+        Ok(host.update(&self.0, &active.rules).await)
+    }
+
+    /// Ends the node's network: every pod's, and what is open on the host. Addresses stay kept for a reboot.
+    pub async fn stop(&self) {
+        self.0.fabric.forget(&self.0);
+        self.0.cancelled.cancel();
+        let pods = std::mem::take(&mut *self.0.pods.write());
+        for (_, pod) in pods.by_id.values() {
+            pod.close();
+        }
+        self.0.own.close();
+        self.0.host.lock().await.close_all(&self.0).await;
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("config", &self.0.config).finish_non_exhaustive()
+    }
+}
+
+/// Makes an id in the form of `/proc/sys/kernel/random/boot_id`.
+fn new_boot_id() -> String {
+    let random = || RandomState::new().hash_one(io::ErrorKind::Other);
+    let (a, b) = (random(), random());
+    format!(
+        "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+        a >> 32,
+        (a >> 16) & 0xffff,
+        a & 0xfff,
+        b >> 52,
+        b & 0xffff_ffff_ffff
+    )
+}

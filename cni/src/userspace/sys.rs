@@ -1,0 +1,60 @@
+//! Sockets as this data plane wants them: non-blocking and closed on exec.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::fd::OwnedFd,
+};
+
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, accept_with, bind, listen, socket_with, socketpair,
+    sockopt,
+};
+
+const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+/// What the kernel allows to wait for `accept`; it cuts this to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Makes the two ends of a connection.
+pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)?)
+}
+
+/// Makes a TCP socket that holds `address` but refuses connections until [`start_listening`].
+pub(super) fn reserve_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = socket_with(family(address), SocketType::STREAM, FLAGS, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &address)?;
+    Ok(socket)
+}
+
+/// Makes a reserved socket answer.
+pub(super) fn start_listening(socket: &OwnedFd) -> io::Result<()> {
+    Ok(listen(socket, BACKLOG)?)
+}
+
+/// Takes the next connection of a listening socket, and who connected.
+pub(super) fn accept(socket: &OwnedFd) -> io::Result<(OwnedFd, SocketAddr)> {
+    let connection = accept_with(socket, FLAGS)?;
+    let peer = rustix::net::getpeername(&connection)?
+        .and_then(|address| SocketAddr::try_from(address).ok())
+        .ok_or(rustix::io::Errno::NOTCONN)?;
+    // A relay must not add waits of its own; whoever serves sets what it likes.
+    let _ = sockopt::set_tcp_nodelay(&connection, true);
+    Ok((connection, canonical(peer)))
+}
+
+fn family(address: SocketAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
+}
+
+/// Writes IPv4-mapped addresses as IPv4, `::1` as 127.0.0.1 and `::` as 0.0.0.0: the pod network is IPv4, and
+/// programs that listen on or dial the IPv6 forms mean the same.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip().to_canonical() {
+        IpAddr::V6(v6) if v6.is_loopback() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(v6) if v6.is_unspecified() => Ipv4Addr::UNSPECIFIED.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
