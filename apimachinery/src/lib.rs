@@ -19,3 +19,4 @@ pub mod schema;
 pub mod status;
 pub mod time;
 pub mod validation;
+pub mod yaml;
