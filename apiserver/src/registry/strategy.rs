@@ -69,6 +69,11 @@ pub trait Strategy: Send + Sync + 'static {
         object.get(&["spec"]) != old.get(&["spec"])
     }
 
+    /// Whether objects of this kind carry `metadata.generation` at all; without it the field is dropped.
+    fn has_generation(&self) -> bool {
+        true
+    }
+
     /// The grace period that a delete without one gets; None: deleted at once (only pods have one).
     fn default_grace_period(&self, _object: &Object) -> Option<i64> {
         None
@@ -99,6 +104,11 @@ pub trait Strategy: Send + Sync + 'static {
 
     /// One object's cells, in the order of `columns`.
     fn row(&self, object: &Object, now: Timestamp) -> Vec<serde_json::Value>;
+
+    /// Whether `on_read` ever changes anything; where not, reads share the stored bytes unparsed.
+    fn converts_on_read(&self) -> bool {
+        false
+    }
 
     /// Turns the stored form into the served form; None: the stored bytes are the served form.
     fn on_read(&self, _object: &Object) -> Option<Object> {
