@@ -1,1 +1,31 @@
-//! client: see ../ARCHITECTURE.md.
+//! What client-go is: the way to the API server, and the machinery of controllers.
+//!
+//! | module | gives |
+//! |---|---|
+//! | [`api`] | [`Client`]: every call, typed and dynamic, over gRPC |
+//! | [`options`] | what a caller may say about a request |
+//! | [`watch`] | a watch as a stream of events |
+//! | [`wire`] | the API error on the wire, both ways; also the server's |
+//! | [`retry`] | trying again after conflicts and failures |
+//!
+//! Everything takes its time from a [`Clock`](component_base::clock::Clock), so that a controller can be tested on virtual time.
+//!
+//! **Invariant:** this crate knows no component and no storage; objects come and go as JSON, and a view is only read.
+
+pub mod api;
+pub mod options;
+pub mod retry;
+pub mod stored;
+pub mod watch;
+pub mod wire;
+
+pub use self::{
+    api::{Client, List, Reply, ResourceApi, Table},
+    options::{
+        DeleteOptions, FieldValidation, IncludeObject, ListOptions, Patch, Propagation,
+        WatchOptions,
+    },
+    retry::{Backoff, retry_on_conflict},
+    stored::{DynamicObject, PartialObject, Stored},
+    watch::{WatchEvent, WatchStream},
+};

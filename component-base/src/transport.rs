@@ -23,6 +23,7 @@
 //! **Invariant:** this module knows no Kubernetes object, no user beyond a name and its groups, and no authorization.
 
 mod channel;
+mod failure;
 mod in_process;
 mod listener;
 mod serve;
@@ -32,7 +33,8 @@ mod tests;
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 pub use self::{
-    channel::channel, in_process::InProcessConnector, listener::Listener, serve::serve,
+    channel::channel, failure::Failure, in_process::InProcessConnector, listener::Listener,
+    serve::serve,
 };
 use crate::tls::{self, KeyPair, TlsError};
 
