@@ -4,7 +4,9 @@
 //! writer thread alone, so it needs no lock and may block.
 
 pub mod fault;
+mod marker;
 pub mod memory;
+pub mod sled;
 
 use std::sync::Arc;
 

@@ -78,8 +78,8 @@ pub(super) fn delete_len(key: &str) -> usize {
     1 + text_len(key)
 }
 
-/// Reads a record back.
-pub(super) fn decode(id: RecordId, bytes: &[u8]) -> Result<Record, Malformed> {
+/// Reads a record back; its value stays where it is, a slice of `bytes`.
+pub(super) fn decode(id: RecordId, bytes: &Bytes) -> Result<Record, Malformed> {
     let mut input = Input(bytes);
     match input.byte()? {
         PUT => {
@@ -90,7 +90,7 @@ pub(super) fn decode(id: RecordId, bytes: &[u8]) -> Result<Record, Malformed> {
             let slot = (flags & HAS_SLOT != 0).then(|| input.size()).transpose()?;
             let key = input.text()?;
             let index = (flags & HAS_INDEX != 0).then(|| input.text()).transpose()?;
-            let value = Bytes::copy_from_slice(input.0);
+            let value = bytes.slice(bytes.len() - input.0.len()..);
             let digits = decimal_len(id.revision);
             if slot.is_some_and(|slot| slot.saturating_add(digits) > value.len()) {
                 return Err(Malformed);
@@ -190,9 +190,10 @@ mod tests {
         let mut out = Vec::new();
         encode(&record, &mut out);
         assert_eq!(out.len(), put_len(&kv));
-        assert_eq!(decode(record.id(), &out), Ok(record.clone()));
-        for cut in 0..out.len() - kv.value.len() {
-            assert_eq!(decode(record.id(), &out[..cut]), Err(Malformed), "cut at {cut}");
+        let bytes = Bytes::from(out);
+        assert_eq!(decode(record.id(), &bytes), Ok(record.clone()));
+        for cut in 0..bytes.len() - kv.value.len() {
+            assert_eq!(decode(record.id(), &bytes.slice(..cut)), Err(Malformed), "cut at {cut}");
         }
     }
 
@@ -231,8 +232,8 @@ mod tests {
         let mut out = Vec::new();
         encode(&record, &mut out);
         assert_eq!(out.len(), delete_len("/registry/pods/a/b"));
-        assert_eq!(decode(record.id(), &out), Ok(record.clone()));
+        assert_eq!(decode(record.id(), &out.clone().into()), Ok(record.clone()));
         out.push(0);
-        assert_eq!(decode(record.id(), &out), Err(Malformed));
+        assert_eq!(decode(record.id(), &out.into()), Err(Malformed));
     }
 }

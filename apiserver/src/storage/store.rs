@@ -30,15 +30,16 @@ const QUEUE: usize = 1024;
 pub struct Retention {
     /// Older changes are forgotten.
     pub age: Duration,
-    /// The history may use this many bytes, and as many as the live values up to `max_bytes`.
-    pub min_bytes: usize,
+    /// The history may use this many bytes, and as many again as the live values, up to `max_bytes`: where more
+    /// is stored, more changes at a time.
+    pub base_bytes: usize,
     /// The history never uses more than this many bytes.
     pub max_bytes: usize,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { age: Duration::from_secs(5 * 60), min_bytes: 6 << 20, max_bytes: 64 << 20 }
+        Self { age: Duration::from_secs(5 * 60), base_bytes: 3 << 19, max_bytes: 64 << 20 }
     }
 }
 
@@ -93,6 +94,7 @@ impl Store {
             metrics: metrics.clone(),
             garbage: std::collections::VecDeque::new(),
             persisted_compaction,
+            last_group: 0,
             failed: None,
         };
         thread::Builder::new()
