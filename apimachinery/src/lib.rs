@@ -13,6 +13,7 @@ pub mod fields;
 pub mod int_or_string;
 pub mod labels;
 pub mod object;
+pub mod patch;
 pub mod quantity;
 pub mod resource;
 pub mod schema;
