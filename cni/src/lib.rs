@@ -16,5 +16,6 @@ pub mod cidr;
 mod descriptor;
 pub mod ipam;
 pub mod network;
+pub mod node_service;
 pub mod rules;
 pub mod userspace;

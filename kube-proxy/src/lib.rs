@@ -1,1 +1,2 @@
-//! kube-proxy: see ../ARCHITECTURE.md.
+//! kube-proxy.
+pub mod compile;

@@ -213,9 +213,7 @@ async fn a_socket_folder_open_to_others_is_refused() {
             checkpoint: None,
             host_ports: HostPorts::default(),
         };
-        let error =
-            std::error::Error::source(&fabric.add_node(config).unwrap_err()).unwrap().to_string();
-        error
+        std::error::Error::source(&fabric.add_node(config).unwrap_err()).unwrap().to_string()
     };
     assert!(add("node-1", &fabric).contains("mode 755"));
     let deep = folder.path().join("x".repeat(90));

@@ -1,0 +1,242 @@
+//! From Services, EndpointSlices and Nodes to the rules of a node's network: pure.
+//!
+//! A [`Compiler`] keeps the little of each object that rules are made of, and the rules as they were last taken.
+//! Objects come and go one at a time and mark what they touch; [`Compiler::take_changes`] compiles only that. The
+//! result is the same for any order of arrival, as [`compile`] shows.
+//!
+//! What is left out, as in Kubernetes' kube-proxy: headless Services and those of type ExternalName; Services that
+//! name another proxy in the label `service.kubernetes.io/service-proxy-name`; slices that are not of IPv4, which is
+//! what the pod network speaks. SCTP is not carried: [`Compiler::problems`] says so for each Service that wants it.
+
+mod endpoints;
+mod service;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use apimachinery::{
+    api::{
+        core::{Node, Service},
+        discovery::EndpointSlice,
+    },
+    object::ObjectKey,
+};
+use cni::rules::{NodeRoute, RuleDelta, RuleSet, ServicePortName, ServiceRule};
+
+use self::{endpoints::SlicePorts, service::ServicePorts};
+
+/// Compiles everything at once.
+#[must_use]
+pub fn compile<'a>(
+    services: impl IntoIterator<Item = &'a Service>,
+    slices: impl IntoIterator<Item = &'a EndpointSlice>,
+    nodes: impl IntoIterator<Item = &'a Node>,
+) -> RuleSet {
+    let mut compiler = Compiler::default();
+    services.into_iter().for_each(|service| compiler.set_service(service));
+    slices.into_iter().for_each(|slice| compiler.set_slice(slice));
+    nodes.into_iter().for_each(|node| compiler.set_node(node));
+    compiler.take_changes();
+    compiler.rules
+}
+
+/// Something about a Service that this proxy cannot do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The Service.
+    pub service: ObjectKey,
+    /// Reason of an Event.
+    pub reason: String,
+    /// Message of an Event.
+    pub message: String,
+}
+
+/// Keeps the rules of the objects that it was told of.
+#[derive(Debug, Default)]
+pub struct Compiler {
+    services: BTreeMap<ObjectKey, ServicePorts>,
+    /// By Service, then by the slice's name.
+    slices: BTreeMap<ObjectKey, BTreeMap<String, SlicePorts>>,
+    /// The Service of each slice, to find it again when its label has changed or it is gone.
+    service_of_slice: BTreeMap<ObjectKey, ObjectKey>,
+    nodes: BTreeMap<String, NodeRoute>,
+    touched_services: BTreeSet<ObjectKey>,
+    touched_nodes: BTreeSet<String>,
+    rules: RuleSet,
+}
+
+impl Compiler {
+    /// Starts with rules that were compiled in an earlier life; what they say stays in force until objects or
+    /// [`Self::forget_unknown`] say otherwise.
+    #[must_use]
+    pub fn from_rules(rules: RuleSet) -> Self {
+        Self { rules, ..Self::default() }
+    }
+
+    /// Learns of a Service, new or changed.
+    pub fn set_service(&mut self, service: &Service) {
+        let key = key(&service.metadata.namespace, &service.metadata.name);
+        self.touched_services.insert(key.clone());
+        match ServicePorts::of(service) {
+            Some(ports) => self.services.insert(key, ports),
+            None => self.services.remove(&key),
+        };
+    }
+
+    /// Learns that a Service is gone.
+    pub fn remove_service(&mut self, key: &ObjectKey) {
+        if self.services.remove(key).is_some() {
+            self.touched_services.insert(key.clone());
+        }
+    }
+
+    /// Learns of an EndpointSlice, new or changed.
+    pub fn set_slice(&mut self, slice: &EndpointSlice) {
+        let slice_key = key(&slice.metadata.namespace, &slice.metadata.name);
+        self.remove_slice(&slice_key);
+        if let Some((service, ports)) = SlicePorts::of(slice) {
+            let service = ObjectKey { namespace: slice_key.namespace.clone(), name: service };
+            self.slices.entry(service.clone()).or_default().insert(slice_key.name.clone(), ports);
+            self.touched_services.insert(service.clone());
+            self.service_of_slice.insert(slice_key, service);
+        }
+    }
+
+    /// Learns that an EndpointSlice is gone.
+    pub fn remove_slice(&mut self, key: &ObjectKey) {
+        let Some(service) = self.service_of_slice.remove(key) else { return };
+        if let Some(slices) = self.slices.get_mut(&service) {
+            slices.remove(&key.name);
+            if slices.is_empty() {
+                self.slices.remove(&service);
+            }
+        }
+        self.touched_services.insert(service);
+    }
+
+    /// Learns of a Node, new or changed.
+    pub fn set_node(&mut self, node: &Node) {
+        let name = node.metadata.name.clone().unwrap_or_default();
+        let route = node_route(node);
+        if self.nodes.get(&name) != Some(&route) {
+            self.nodes.insert(name.clone(), route);
+            self.touched_nodes.insert(name);
+        }
+    }
+
+    /// Learns that a Node is gone.
+    pub fn remove_node(&mut self, name: &str) {
+        if self.nodes.remove(name).is_some() {
+            self.touched_nodes.insert(name.to_owned());
+        }
+    }
+
+    /// Marks everything that rules of an earlier life speak of and no object does: to be called once all objects
+    /// are known.
+    pub fn forget_unknown(&mut self) {
+        let services = self.rules.services.keys();
+        let services = services
+            .map(|name| ObjectKey { namespace: name.namespace.clone(), name: name.name.clone() });
+        self.touched_services
+            .extend(services.filter(|key| !self.services.contains_key(key)).collect::<Vec<_>>());
+        let nodes = self.rules.nodes.keys().filter(|name| !self.nodes.contains_key(*name));
+        self.touched_nodes.extend(nodes.cloned().collect::<Vec<_>>());
+    }
+
+    /// Compiles what was touched since the last call, and returns what that changes.
+    pub fn take_changes(&mut self) -> RuleDelta {
+        let mut delta = RuleDelta::default();
+        for key in std::mem::take(&mut self.touched_services) {
+            let new = self.compile_service(&key);
+            for name in self.rule_names(&key) {
+                if !new.contains_key(&name) {
+                    delta.services.insert(name, None);
+                }
+            }
+            for (name, rule) in new {
+                if self.rules.services.get(&name) != Some(&rule) {
+                    delta.services.insert(name, Some(rule));
+                }
+            }
+        }
+        for name in std::mem::take(&mut self.touched_nodes) {
+            let route = self.nodes.get(&name);
+            if self.rules.nodes.get(&name) != route {
+                delta.nodes.insert(name, route.cloned());
+            }
+        }
+        self.rules.apply(delta.clone());
+        delta
+    }
+
+    /// Returns the rules as of the last [`Self::take_changes`].
+    #[must_use]
+    pub fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+
+    /// Lists what the Services want and do not get.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let unsupported = self.services.iter().flat_map(|(key, ports)| {
+            ports.unsupported.iter().map(|(port, protocol)| Problem {
+                service: key.clone(),
+                reason: "ProtocolNotSupported".into(),
+                message: format!(
+                    "port {port}/{protocol} is not served: the pod network carries TCP and UDP"
+                ),
+            })
+        });
+        unsupported.collect()
+    }
+
+    fn compile_service(&self, key: &ObjectKey) -> BTreeMap<ServicePortName, ServiceRule> {
+        let Some(service) = self.services.get(key) else { return BTreeMap::new() };
+        let slices = self.slices.get(key);
+        let rules = service.rules.iter().map(|(port, rule)| {
+            let name = ServicePortName {
+                namespace: key.namespace.clone(),
+                name: key.name.clone(),
+                port: port.clone(),
+            };
+            let slices = slices.into_iter().flat_map(BTreeMap::values);
+            let endpoints = endpoints::join(slices, port, rule.protocol);
+            (name, ServiceRule { endpoints, ..rule.clone() })
+        });
+        rules.collect()
+    }
+
+    /// The names that the rules in force have for a Service.
+    fn rule_names(&self, key: &ObjectKey) -> Vec<ServicePortName> {
+        let first = ServicePortName {
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            port: String::new(),
+        };
+        self.rules
+            .services
+            .range(first..)
+            .map(|(name, _)| name)
+            .take_while(|name| name.namespace == key.namespace && name.name == key.name)
+            .cloned()
+            .collect()
+    }
+}
+
+fn key(namespace: &Option<String>, name: &Option<String>) -> ObjectKey {
+    ObjectKey {
+        namespace: namespace.clone().unwrap_or_default(),
+        name: name.clone().unwrap_or_default(),
+    }
+}
+
+fn node_route(node: &Node) -> NodeRoute {
+    let single = node.spec.pod_cidr.iter().filter(|_| node.spec.pod_cidrs.is_empty());
+    let ranges = node.spec.pod_cidrs.iter().chain(single);
+    let addresses = node.status.addresses.iter().filter(|address| address.type_ == "InternalIP");
+    NodeRoute {
+        pod_cidrs: ranges.filter_map(|range| range.parse().ok()).collect(),
+        addresses: addresses.filter_map(|address| address.address.parse().ok()).collect(),
+    }
+}
