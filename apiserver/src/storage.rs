@@ -50,6 +50,8 @@ mod shared;
 mod state;
 mod store;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod types;
 mod watch;
 mod writer;

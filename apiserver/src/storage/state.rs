@@ -71,7 +71,6 @@ impl State {
                 }
                 Record::Delete { key, .. } => match state.get(&key).cloned() {
                     Some(previous) => plan::delete_event(previous, revision, sub as usize),
-                    // Its key is already compacted away; the tombstone is about to be.
                     None => continue,
                 },
             };
@@ -80,7 +79,6 @@ impl State {
             } else {
                 state.apply_to_keys(&event);
             }
-            state.revision = state.revision.max(revision);
         }
         state
     }

@@ -19,7 +19,7 @@ use super::{
     shared::Shared,
     state::State,
     watch::StreamWatch,
-    writer::{Command, Request, Writer},
+    writer::{Command, GarbagePolicy, Request, Writer},
 };
 
 /// Commands that may wait for the writer; more wait where they come from.
@@ -50,13 +50,14 @@ pub struct StoreConfig {
     pub clock: Clock,
     /// How much history to keep.
     pub retention: Retention,
+    pub(super) garbage: GarbagePolicy,
 }
 
 impl StoreConfig {
     /// The defaults, on a clock.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { clock, retention: Retention::default() }
+        Self { clock, retention: Retention::default(), garbage: GarbagePolicy::default() }
     }
 }
 
@@ -91,6 +92,7 @@ impl Store {
             queue,
             clock: config.clock.clone(),
             retention: config.retention,
+            garbage_policy: config.garbage,
             metrics: metrics.clone(),
             garbage: std::collections::VecDeque::new(),
             persisted_compaction,

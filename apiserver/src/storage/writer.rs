@@ -21,16 +21,27 @@ use super::{
 
 /// Transactions of one group: enough to fill a disk's bandwidth, few enough not to delay the first.
 const MAX_GROUP: usize = 512;
-/// With less garbage than this a group takes none along: a group of one record alone is cheaper.
-const MIN_GARBAGE: usize = 256;
-/// Garbage dropped with one group, so that compaction never stalls writes.
-const MAX_GARBAGE: usize = 512;
-/// With less garbage than this, it waits for the next group to go with.
-const IDLE_GARBAGE: usize = 2048;
 /// How often the thread yields, in the hope of as large a group as the last one: some 20 µs, a tenth of what a group takes.
 const LINGER: usize = 64;
 /// Keys expired in one transaction.
 const MAX_EXPIRED: usize = 256;
+
+/// When records that nobody needs any longer are dropped from disk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GarbagePolicy {
+    /// With less than this a group takes none along: a group of one record alone is cheaper.
+    pub(super) min: usize,
+    /// So much goes with one group, lest compaction stall writes.
+    pub(super) max: usize,
+    /// More than this is dropped without waiting for a group to go with.
+    pub(super) idle: usize,
+}
+
+impl Default for GarbagePolicy {
+    fn default() -> Self {
+        Self { min: 256, max: 512, idle: 2048 }
+    }
+}
 
 /// A request to the writer.
 pub(super) struct Command {
@@ -64,6 +75,7 @@ pub(super) struct Writer<E> {
     pub(super) queue: mpsc::Receiver<Command>,
     pub(super) clock: Clock,
     pub(super) retention: Retention,
+    pub(super) garbage_policy: GarbagePolicy,
     pub(super) metrics: StorageMetrics,
     /// Records that are no longer needed but still on disk, by the revision that superseded them.
     pub(super) garbage: VecDeque<(Revision, Garbage)>,
@@ -93,7 +105,10 @@ impl<E: Engine> Writer<E> {
 
     /// Waits for commands; before it does, a large backlog of garbage is worked off.
     fn receive(&mut self, commands: &mut Vec<Command>) -> bool {
-        while self.queue.is_empty() && self.garbage.len() > IDLE_GARBAGE && self.failed.is_none() {
+        while self.queue.is_empty()
+            && self.garbage.len() > self.garbage_policy.idle
+            && self.failed.is_none()
+        {
             self.drop_garbage();
         }
         self.linger();
@@ -176,8 +191,11 @@ impl<E: Engine> Writer<E> {
         if let Some(reason) = &self.failed {
             return Err(StorageError::ReadOnly(reason.clone()));
         }
-        let (garbage, compacted) =
-            if self.garbage.len() >= MIN_GARBAGE { self.take_garbage() } else { (vec![], None) };
+        let (garbage, compacted) = if self.garbage.len() >= self.garbage_policy.min {
+            self.take_garbage()
+        } else {
+            (vec![], None)
+        };
         let group = Group {
             records: events.iter().map(|event| record(event)).collect(),
             garbage,
@@ -262,7 +280,7 @@ impl<E: Engine> Writer<E> {
         let mut last = Revision::ZERO;
         while let Some(&(superseded, garbage)) = self.garbage.front() {
             // The garbage of a revision goes as a whole.
-            if taken.len() >= MAX_GARBAGE && superseded != last {
+            if taken.len() >= self.garbage_policy.max && superseded != last {
                 break;
             }
             last = superseded;
