@@ -188,6 +188,16 @@ impl Requirement {
     }
 }
 
+/// A selector for people, as kubectl's SELECTOR columns show it: `<none>` where everything (or nothing) is selected.
+#[must_use]
+pub fn format_label_selector(selector: Option<&LabelSelector>) -> String {
+    match Selector::from_label_selector(selector).map(|s| s.to_string()) {
+        Ok(text) if text.is_empty() => "<none>".to_owned(),
+        Ok(text) => text,
+        Err(_) => "<error>".to_owned(),
+    }
+}
+
 fn check_key(key: &str, path: &Path) -> Option<FieldError> {
     let wrong = is_qualified_name(key);
     (!wrong.is_empty()).then(|| FieldError::invalid(path, key, wrong.join("; ")))

@@ -2,7 +2,7 @@
 //!
 //! An object is its JSON, kept whole ([`object::Object`]); the resource table ([`resource`]) says which kinds there
 //! are and which are served; [`status::Status`] is the one error of the API. Text forms follow Kubernetes to the
-//! letter: [`labels`], [`fields`], [`quantity`], [`duration`], [`yaml`], [`jsonpath`].
+//! letter: [`labels`], [`fields`], [`quantity`], [`duration`], [`yaml`], [`json`], [`jsonpath`].
 //!
 //! **Invariant**: pure. No tokio, no I/O, no clock, no randomness; whoever needs "now" passes it in.
 
@@ -11,7 +11,10 @@ pub mod duration;
 pub mod field;
 pub mod fields;
 pub mod int_or_string;
+pub mod json;
+pub mod jsonpath;
 pub mod labels;
+pub mod number;
 pub mod object;
 pub mod patch;
 pub mod quantity;

@@ -192,6 +192,19 @@ impl FromStr for Quantity {
     }
 }
 
+/// The text that Kubernetes stores for a quantity that a user wrote.
+///
+/// That is the canonical form, except where Kubernetes' parser takes its fast path and thinks the text canonical: it
+/// keeps `1.125`, `2.500` and `+3Ki` as they are. A [`Quantity`] always prints the canonical form.
+///
+/// # Errors
+/// When the text is no quantity.
+pub fn canonicalize(text: &str) -> Result<String, ParseQuantityError> {
+    let text = text.trim();
+    let quantity: Quantity = text.parse()?;
+    Ok(if parse::is_kept(text) { text.to_owned() } else { quantity.to_string() })
+}
+
 const BINARY_SUFFIXES: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 /// From 10⁻⁹ in steps of 10³.
 const DECIMAL_SUFFIXES: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];

@@ -14,13 +14,11 @@ use serde_json::Value;
 
 mod emit;
 mod json;
-mod number;
 mod read;
 mod resolve;
 mod scalar;
 
 pub use emit::emit;
-pub use number::format_float;
 
 /// One document of a stream.
 #[derive(Clone, Debug, PartialEq)]

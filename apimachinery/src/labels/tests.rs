@@ -103,6 +103,7 @@ fn label_selectors_convert() {
             .to_owned())
     );
     assert_eq!(Selector::from_label_selector(None), Ok(Selector::nothing()));
+    assert_eq!(format_label_selector(None), "<none>");
     assert_eq!(Selector::from_map([("b", "1"), ("a", "2")]).to_string(), "a=2,b=1");
 }
 

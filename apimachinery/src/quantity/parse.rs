@@ -33,6 +33,33 @@ pub(super) fn parse(text: &str) -> Result<Quantity, ParseQuantityError> {
     Ok(Quantity { nanos: if negative { -nanos } else { nanos }, format })
 }
 
+/// Whether Kubernetes' parser keeps a valid text instead of printing the number anew.
+pub(super) fn is_kept(text: &str) -> bool {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let (whole, rest) = split_digits(unsigned);
+    let (fraction, rest) = match rest.strip_prefix('.') {
+        Some(rest) => split_digits(rest),
+        None => ("", rest),
+    };
+    let whole = whole.trim_start_matches('0');
+    let digits = whole.len().max(1) + fraction.len();
+    match suffix(rest) {
+        Ok((_, Scale::Decimal(exponent))) => {
+            let scale = i64::from(exponent) - fraction.len() as i64;
+            // Go joins the parts, with "0" for an empty whole one.
+            let trailing_zeros = format!("{whole}{fraction}").ends_with("000");
+            digits <= 18 && scale >= -9 && scale % 3 == 0 && !trailing_zeros && !whole.is_empty()
+        }
+        Ok((_, Scale::Binary(bits))) => {
+            let precise = digits + bits as usize * 3 / 10 < 15;
+            let odd =
+                whole.parse::<i64>().is_ok_and(|n| n & 7 != 0 && n.checked_shl(bits).is_some());
+            fraction.is_empty() && precise && odd
+        }
+        Err(_) => false,
+    }
+}
+
 const NANO_EXPONENT: i32 = 9;
 
 enum Scale {
@@ -108,10 +135,13 @@ fn decimal(
     let power = i64::from(exponent) + i64::from(shift) - kept as i64;
     let up = |remainder: bool| i128::from(remainder || lost);
     if power >= 0 {
+        if lost {
+            return Err(ParseQuantityError::Numeric);
+        }
         let scale = u32::try_from(power).ok().and_then(|p| 10i128.checked_pow(p));
         let scaled =
             scale.and_then(|s| mantissa.checked_mul(s)).and_then(|m| m.checked_mul(factor));
-        return scaled.map(|s| s + up(false)).ok_or(ParseQuantityError::Numeric);
+        return scaled.ok_or(ParseQuantityError::Numeric);
     }
     // With a negative power, the factor goes in first so that no precision is lost.
     let product = mantissa.checked_mul(factor).ok_or(ParseQuantityError::Numeric)?;

@@ -60,6 +60,25 @@ fn texts_become_canonical() {
     }
 }
 
+/// What kubectl 1.33 made of resource requests.
+#[test]
+fn texts_become_what_the_recorded_kubectl_made() {
+    let recorded: Vec<(String, serde_json::Value)> =
+        serde_json::from_str(include_str!("testdata/canonical.json")).unwrap();
+    assert!(recorded.len() > 300);
+    let mut wrong = Vec::new();
+    for (text, expected) in recorded {
+        let ours = match canonicalize(&text) {
+            Ok(canonical) => serde_json::json!({"ok": canonical}),
+            Err(error) => serde_json::json!({"error": error.to_string()}),
+        };
+        if ours != expected {
+            wrong.push(format!("{text:?}: {ours} instead of {expected}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn what_is_no_quantity_is_refused_in_kubernetes_words() {
     use ParseQuantityError::{Format, Numeric, Suffix};

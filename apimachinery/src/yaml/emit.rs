@@ -5,10 +5,8 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::{
-    number::{format_float, integral_text},
-    scalar::Writer,
-};
+use super::scalar::Writer;
+use crate::number::{format_float, integral_text};
 
 /// Prints a value as `kubectl get -o yaml` does, with a final line break.
 #[must_use]

@@ -12,10 +12,9 @@ use serde_json::{Map, Value};
 
 use super::{
     Document, YamlError, error,
-    number::format_float32,
     resolve::{Scalar, resolve},
 };
-use crate::field::go_quote;
+use crate::{field::go_quote, number::format_float32};
 
 /// Deepest nesting of lists and maps: what serde_json takes, too.
 const MAX_DEPTH: usize = 127;

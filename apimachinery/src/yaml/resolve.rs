@@ -3,7 +3,7 @@
 
 use serde_json::{Number, Value};
 
-use super::number::integral_text;
+use crate::number::integral_text;
 
 /// A plain scalar's meaning.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -16,7 +16,7 @@ fn message(text: &str) -> String {
 #[test]
 fn plain_scalars_mean_what_goyaml_says() {
     let check = |text: &str, expected: Value| {
-        assert_eq!(value(&format!("a: {text}")), json!({"a": expected}), "{text}")
+        assert_eq!(value(&format!("a: {text}")), json!({"a": expected}), "{text}");
     };
     for text in
         ["y", "Y", "yes", "Yes", "YES", "on", "On", "ON", "true", "True", "TRUE", "!!bool \"yes\""]

@@ -1,4 +1,4 @@
-//! Floats as Go prints them.
+//! Floats as Go prints them: in YAML and text (`%g`) and in JSON.
 
 /// The digits and the exponent of the first one, from Rust's shortest form: `1.2345e3` is ("12345", 3).
 fn digits(scientific: &str) -> (String, i32) {
@@ -13,7 +13,7 @@ pub fn format_float(value: f64) -> String {
 }
 
 /// The same for Go's bit size 32, by which sigs.k8s.io/yaml turns a float into a key.
-pub(super) fn format_float32(value: f32) -> String {
+pub(crate) fn format_float32(value: f32) -> String {
     format_shortest(value.into(), &format!("{:e}", value.abs()))
 }
 
@@ -55,10 +55,50 @@ fn plain(sign: &str, digits: &str, exponent: i32) -> String {
 }
 
 /// The integer text that Go's JSON gives a float below 1e21 without fraction.
-pub(super) fn integral_text(value: f64) -> Option<String> {
+pub(crate) fn integral_text(value: f64) -> Option<String> {
     if value.fract() != 0.0 || value.abs() >= 1e21 || !value.is_finite() {
         return None;
     }
     let (digits, exponent) = digits(&format!("{:e}", value.abs()));
     Some(plain(if value < 0.0 { "-" } else { "" }, &digits, exponent))
+}
+
+/// Formats a finite float like Go's encoding/json: `1.5`, `100000000000000000000`, `1e+21`, `1e-7`.
+#[must_use]
+pub fn format_json_float(value: f64) -> String {
+    let (digits, exponent) = digits(&format!("{:e}", value.abs()));
+    let sign = if value.is_sign_negative() { "-" } else { "" };
+    if value == 0.0 || (-6..21).contains(&exponent) {
+        return plain(sign, &digits, exponent);
+    }
+    let text = exponential(sign, &digits, exponent);
+    // Go drops the zero of a one-digit negative exponent, and of no other.
+    text.replace("e-0", "e-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_print_as_go_prints_them() {
+        let check = |value: f64, text: &str, json: &str| {
+            assert_eq!(format_float(value), text);
+            assert_eq!(format_json_float(value), json);
+        };
+        check(0.0, "0", "0");
+        check(1.5, "1.5", "1.5");
+        check(-0.5, "-0.5", "-0.5");
+        check(100_000.0, "100000", "100000");
+        check(1_000_000.5, "1.0000005e+06", "1000000.5");
+        check(1e20, "1e+20", "100000000000000000000");
+        check(1e21, "1e+21", "1e+21");
+        check(0.0001, "0.0001", "0.0001");
+        check(0.00001, "1e-05", "0.00001");
+        check(1e-7, "1e-07", "1e-7");
+        check(1.25e-10, "1.25e-10", "1.25e-10");
+        check(9_223_372_036_854_775_808.0, "9.223372036854776e+18", "9223372036854776000");
+        assert_eq!(format_float(f64::INFINITY), ".inf");
+        assert_eq!(format_float32(0.1), "0.1");
+    }
 }
