@@ -50,14 +50,13 @@ pub struct StoreConfig {
     pub clock: Clock,
     /// How much history to keep.
     pub retention: Retention,
-    pub(super) garbage: GarbagePolicy,
 }
 
 impl StoreConfig {
     /// The defaults, on a clock.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { clock, retention: Retention::default(), garbage: GarbagePolicy::default() }
+        Self { clock, retention: Retention::default() }
     }
 }
 
@@ -80,7 +79,15 @@ impl Store {
     ///
     /// # Errors
     /// When the engine cannot be read.
-    pub fn open(mut engine: impl Engine, config: StoreConfig) -> Result<Self, OpenError> {
+    pub fn open(engine: impl Engine, config: StoreConfig) -> Result<Self, OpenError> {
+        Self::open_with(engine, config, GarbagePolicy::default())
+    }
+
+    pub(super) fn open_with(
+        mut engine: impl Engine,
+        config: StoreConfig,
+        garbage_policy: GarbagePolicy,
+    ) -> Result<Self, OpenError> {
         let loaded = engine.load()?;
         let persisted_compaction = loaded.compacted;
         let shared = Arc::new(Shared::new(State::replay(loaded)));
@@ -92,7 +99,7 @@ impl Store {
             queue,
             clock: config.clock.clone(),
             retention: config.retention,
-            garbage_policy: config.garbage,
+            garbage_policy,
             metrics: metrics.clone(),
             garbage: std::collections::VecDeque::new(),
             persisted_compaction,

@@ -241,10 +241,10 @@ struct Tested {
 async fn tested(dir: Option<&Path>) -> Tested {
     let retention = Retention { base_bytes: 1 << 30, max_bytes: 1 << 30, ..Retention::default() };
     let garbage = GarbagePolicy { min: 1, max: 3, idle: 5 };
-    let config = StoreConfig { retention, garbage, ..StoreConfig::new(Clock::real()) };
+    let config = StoreConfig { retention, ..StoreConfig::new(Clock::real()) };
     let store = match dir {
-        Some(dir) => Store::open(SledEngine::open(dir).expect("it opens"), config),
-        None => Store::open(MemoryEngine, config),
+        Some(dir) => Store::open_with(SledEngine::open(dir).expect("it opens"), config, garbage),
+        None => Store::open_with(MemoryEngine, config, garbage),
     };
     let store = store.expect("it loads");
     let mut watches = Vec::new();
