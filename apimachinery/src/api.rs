@@ -5,9 +5,9 @@
 //! know, so **never write a view back over an object that you did not make**: change the object.
 //!
 //! Lists and maps are plain collections (absent is empty, as in Go); other optional fields are
-//! `Option`; `metadata`, `spec` and `status` of objects and templates are plain structs; `apiVersion`
-//! and `kind` are not fields, [`Resource::INFO`] knows them. All modules below are generated from
-//! k8s-openapi by `apimachinery/generator`.
+//! `Option` (boxed where large and rare); `metadata`, `spec` and `status` of objects and templates
+//! are plain structs; `apiVersion` and `kind` are not fields, [`Resource::INFO`] knows them. All
+//! modules below are generated from k8s-openapi by `apimachinery/generator`.
 
 pub mod apps;
 pub mod authentication;

@@ -1,6 +1,6 @@
 //! Which types get typed views, and where they are put.
 
-use crate::model::Kind;
+use crate::model::{Field, Kind, Type};
 
 /// The roots of the typed views: path below the version module. All that they reach comes along.
 pub const VIEWS: &[&str] = &[
@@ -60,6 +60,34 @@ pub const VIEWS: &[&str] = &[
 /// The kinds of [`VIEWS`] that have no entry in the resource table: bodies of subresources, and
 /// shapes without metadata.
 pub const WITHOUT_RESOURCE: &[&str] = &["Binding", "Eviction", "Scale", "Status", "TokenRequest"];
+
+/// Structs whose rare members views put in a `Box`, and the members that they do not: a volume has
+/// thirty kinds of source and one is set, so unboxed each would cost three kilobytes.
+const BOXED_EXCEPT: &[(&str, &[&str])] = &[
+    ("PersistentVolumeSpec", &["claimRef", "hostPath", "local", "nodeAffinity"]),
+    (
+        "Volume",
+        &[
+            "configMap",
+            "downwardAPI",
+            "emptyDir",
+            "hostPath",
+            "persistentVolumeClaim",
+            "projected",
+            "secret",
+        ],
+    ),
+];
+
+/// Returns whether the view of a struct holds this optional member in a `Box`.
+#[must_use]
+pub fn boxed(strukt: &str, field: &Field) -> bool {
+    let rare = BOXED_EXCEPT
+        .iter()
+        .any(|(name, except)| *name == strukt && !except.contains(&field.json.as_str()));
+    let large = matches!(field.json.as_str(), "lifecycle" | "valueFrom");
+    field.optional && matches!(field.ty, Type::Struct(_)) && (rare || large)
+}
 
 /// Returns the module of a path's view: `api::core::v1::Pod` is in `core`.
 #[must_use]

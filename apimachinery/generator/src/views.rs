@@ -81,7 +81,7 @@ fn strukt(out: &mut String, module: &str, strukt: &Struct) -> Result<()> {
     writeln!(out, "pub struct {} {{", strukt.name)?;
     let whole = strukt.fields.iter().any(|field| field.json == "metadata" && is_meta(&field.ty));
     for field in &strukt.fields {
-        self::field(out, module, field, whole)?;
+        self::field(out, module, &strukt.name, field, whole)?;
     }
     out.push_str("}\n\n");
     if let Some(kind) = &strukt.kind
@@ -110,7 +110,7 @@ fn is_meta(ty: &Type) -> bool {
 
 /// `whole`: the struct is an object or a template of one, whose metadata, spec and status are
 /// always there.
-fn field(out: &mut String, module: &str, field: &Field, whole: bool) -> Result<()> {
+fn field(out: &mut String, module: &str, strukt: &str, field: &Field, whole: bool) -> Result<()> {
     let part = whole
         && matches!(field.ty, Type::Struct(_))
         && matches!(field.json.as_str(), "metadata" | "spec" | "status");
@@ -143,7 +143,11 @@ fn field(out: &mut String, module: &str, field: &Field, whole: bool) -> Result<(
         }
         _ if field.optional => {
             serde.push("skip_serializing_if = \"Option::is_none\"".to_owned());
-            format!("Option<{rust}>")
+            if kinds::boxed(strukt, field) {
+                format!("Option<Box<{rust}>>")
+            } else {
+                format!("Option<{rust}>")
+            }
         }
         Type::Raw => rust,
         _ => {
