@@ -5,6 +5,7 @@
 //! | [`clock`] | wall time, monotonic time, sleep and timeout as a value; the virtual clock for tests |
 //! | [`transport`] | listeners and connections over TLS, Unix sockets or memory, each with its peer's identity |
 //! | [`tls`] | the cluster's certificate authority and the rustls configurations made from its certificates |
+//! | [`kubeconfig`] | reading, merging and writing kubeconfig files; from a context to an [`transport::Endpoint`] |
 //! | [`logs`], [`metrics`], [`health`] | what an operator sees of a component |
 //! | [`shutdown`] | the one cancellation and the tasks it ends; signals; the supervisor's lifeline |
 //! | [`files`] | atomic, durable, private files |
@@ -18,6 +19,7 @@
 pub mod clock;
 pub mod files;
 pub mod health;
+pub mod kubeconfig;
 pub mod logs;
 pub mod metrics;
 pub mod shutdown;
