@@ -1,3 +1,21 @@
 //! The resources that the server keeps: one [`strategy::Strategy`] each, on one generic store.
 
+pub mod allocators;
+pub mod cacher;
+pub(crate) mod decode;
+mod defaults;
+mod encode;
+mod json;
+pub mod kinds;
+mod meta;
+pub(crate) mod output;
+pub(crate) mod patch;
+mod printers;
+pub(crate) mod selection;
+pub(crate) mod store;
 pub mod strategy;
+pub(crate) mod subresources;
+mod unsupported;
+mod validation;
+
+pub(crate) use self::store::prefix_of as store_prefix;

@@ -139,6 +139,30 @@ pub struct RequestContext {
     pub deadline: Option<Duration>,
 }
 
+impl RequestContext {
+    /// A request of nobody for a whole collection, to be filled in.
+    #[must_use]
+    pub fn new(verb: Verb, resource: &'static ResourceInfo) -> Self {
+        Self {
+            user: Arc::default(),
+            impersonator: None,
+            verb,
+            resource,
+            subresource: String::new(),
+            namespace: String::new(),
+            name: String::new(),
+            field_manager: String::new(),
+            field_validation: FieldValidation::default(),
+            dry_run: false,
+            force: false,
+            preconditions: Preconditions::default(),
+            output: OutputShape::default(),
+            user_agent: String::new(),
+            deadline: None,
+        }
+    }
+}
+
 /// How a patch is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatchType {

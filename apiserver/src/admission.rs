@@ -1,0 +1,197 @@
+//! Admission: what a write must obey beyond its own validity, and what it is given.
+//!
+//! Plugins are pure functions in one table, in Kubernetes' order. What they must know of other objects (the namespace,
+//! the ServiceAccount, PriorityClasses) is read before, once per request, as [`Facts`]: an update's plugins run again on
+//! each attempt and must not wait.
+//!
+//! | plugin | does |
+//! |---|---|
+//! | NamespaceLifecycle | refuses objects in absent or terminating namespaces, and the deletion of Kubernetes' own |
+//! | NodeRestriction | keeps a kubelet to its own Node, its own Lease and its own pods |
+//! | ServiceAccount | gives a pod its account and the account's pull secrets. It mounts no token: none are served yet |
+//! | Priority | resolves a pod's PriorityClass |
+//! | DefaultTolerationSeconds | lets a pod stay five minutes on an unreachable node |
+
+mod default_toleration_seconds;
+mod namespace_lifecycle;
+mod node_restriction;
+mod priority;
+mod service_account;
+
+use std::{sync::Arc, time::Duration};
+
+use apimachinery::{
+    object::Object,
+    resource::{self, ResourceInfo},
+    status::Status,
+};
+use component_base::clock::Clock;
+
+use crate::{
+    registry::store_prefix,
+    request::{RequestContext, Verb},
+    storage::{ListQuery, Storage, StorageError, WatchQuery},
+};
+
+/// What is being done, as admission names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Create,
+    Update,
+    Delete,
+}
+
+/// One object on its way to the store.
+pub(crate) struct Review<'a> {
+    pub(crate) context: &'a RequestContext,
+    pub(crate) operation: Operation,
+    /// The new object; of a deletion, the stored one.
+    pub(crate) object: &'a mut Object,
+    /// The stored object of an update.
+    pub(crate) old: Option<&'a Object>,
+    pub(crate) facts: &'a Facts,
+}
+
+impl Review<'_> {
+    fn is(&self, info: &'static ResourceInfo) -> bool {
+        std::ptr::eq(self.context.resource, info)
+    }
+
+    /// A main write of a pod: no subresource.
+    fn is_pod(&self) -> bool {
+        self.is(&resource::PODS) && self.context.subresource.is_empty()
+    }
+
+    /// 403, with the name that the caller knows the object by.
+    fn forbidden(&self, why: impl std::fmt::Display) -> Status {
+        let name = [&self.context.name, self.object.name(), self.object.generate_name()]
+            .into_iter()
+            .find(|name| !name.is_empty())
+            .unwrap_or("Unknown");
+        Status::forbidden(self.context.resource, name, why)
+    }
+}
+
+type Plugin = fn(&mut Review<'_>) -> Result<(), Status>;
+
+const PLUGINS: &[(&str, Plugin)] = &[
+    ("NamespaceLifecycle", namespace_lifecycle::admit),
+    ("NodeRestriction", node_restriction::admit),
+    ("ServiceAccount", service_account::admit),
+    ("Priority", priority::admit),
+    ("DefaultTolerationSeconds", default_toleration_seconds::admit),
+];
+
+/// Runs all plugins.
+///
+/// # Errors
+/// The first refusal.
+pub(crate) fn admit(review: &mut Review<'_>) -> Result<(), Status> {
+    for (name, plugin) in PLUGINS {
+        plugin(review).inspect_err(|status| {
+            tracing::debug!(plugin = name, reason = %status, "admission refused");
+        })?;
+    }
+    Ok(())
+}
+
+/// What the plugins know of other objects.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    /// The request's namespace, if there is one and it exists.
+    pub(crate) namespace: Option<Object>,
+    /// The pod's ServiceAccount, if it exists.
+    pub(crate) service_account: Option<Object>,
+    /// All PriorityClasses, for a new pod.
+    pub(crate) priority_classes: Vec<Object>,
+}
+
+/// How long a pod waits for its namespace's `default` account, which a controller makes a moment after the namespace.
+const ACCOUNT_PATIENCE: Duration = Duration::from_secs(1);
+
+impl Facts {
+    /// Reads what the plugins need for a new object.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn for_create(
+        storage: &Arc<dyn Storage>,
+        clock: &Clock,
+        context: &RequestContext,
+        object: &Object,
+    ) -> Result<Self, StorageError> {
+        let mut facts = Self::default();
+        if context.resource.namespaced {
+            facts.namespace = read(storage, &resource::NAMESPACES, "", &context.namespace).await?;
+        }
+        if std::ptr::eq(context.resource, &raw const resource::PODS)
+            && context.subresource.is_empty()
+            && facts.namespace.is_some()
+        {
+            let account = service_account::name_of(object);
+            facts.service_account =
+                read(storage, &resource::SERVICE_ACCOUNTS, &context.namespace, account).await?;
+            if facts.service_account.is_none() && account == service_account::DEFAULT {
+                let waiting = await_account(storage, &context.namespace, account);
+                if let Ok(found) = clock.timeout(ACCOUNT_PATIENCE, waiting).await {
+                    facts.service_account = found?;
+                }
+            }
+            let prefix = store_prefix(&resource::PRIORITY_CLASSES);
+            let classes = storage.list(&ListQuery::prefix(prefix)).await?;
+            facts.priority_classes =
+                classes.items.iter().filter_map(|kv| Object::from_slice(&kv.value).ok()).collect();
+        }
+        Ok(facts)
+    }
+}
+
+async fn read(
+    storage: &Arc<dyn Storage>,
+    info: &'static ResourceInfo,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Object>, StorageError> {
+    let mut key = store_prefix(info);
+    if info.namespaced {
+        key.push_str(namespace);
+        key.push('/');
+    }
+    key.push_str(name);
+    Ok(storage.get(&key).await?.and_then(|kv| Object::from_slice(&kv.value).ok()))
+}
+
+async fn await_account(
+    storage: &Arc<dyn Storage>,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Object>, StorageError> {
+    let prefix = format!("{}{namespace}/{name}", store_prefix(&resource::SERVICE_ACCOUNTS));
+    let mut watch =
+        storage.watch(WatchQuery::prefix(prefix, storage.current_revision().await?)).await?;
+    loop {
+        // Between the look before and the watch's beginning it may have come.
+        let found = read(storage, &resource::SERVICE_ACCOUNTS, namespace, name).await?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        match watch.next().await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(error),
+            None => return Ok(None),
+        }
+    }
+}
+
+impl From<Verb> for Operation {
+    fn from(verb: Verb) -> Self {
+        match verb {
+            Verb::Create => Self::Create,
+            Verb::Delete | Verb::DeleteCollection => Self::Delete,
+            Verb::Update | Verb::Patch | Verb::Get | Verb::List | Verb::Watch => Self::Update,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,351 @@
+//! Role-based access control, evaluated on a compiled snapshot.
+//!
+//! A [`PolicyIndex`] is built from all roles and bindings whenever one of them changes. For a user it is *resolved*
+//! once: the rules of every binding that names the user or one of the groups, those of cluster scope and those of
+//! each namespace apart. Resolutions are kept in the index that made them, so a request costs one map look-up and a
+//! walk over the user's own rules, and a change of the policy drops them all.
+//!
+//! Matching follows `k8s.io/component-helpers/auth/rbac/validation` and `pkg/apis/rbac/v1/evaluation_helpers.go`. An
+//! aggregated ClusterRole is evaluated as the union of the roles that its selectors match.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use parking_lot::RwLock;
+use serde::Deserialize;
+
+use super::Attributes;
+use crate::request::UserInfo;
+
+/// `rbac/v1` PolicyRule.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PolicyRule {
+    /// Verbs, `*` for all.
+    pub verbs: Vec<String>,
+    /// API groups, "" for the core group, `*` for all.
+    pub api_groups: Vec<String>,
+    /// `pods`, `pods/log`, `*/scale`, `*`.
+    pub resources: Vec<String>,
+    /// Empty: every name.
+    pub resource_names: Vec<String>,
+    /// Paths, a final `*` stands for any rest.
+    #[serde(rename = "nonResourceURLs")]
+    pub non_resource_urls: Vec<String>,
+}
+
+fn has(list: &[String], word: &str) -> bool {
+    list.iter().any(|item| item == "*" || item == word)
+}
+
+impl PolicyRule {
+    /// Whether this rule allows the request.
+    #[must_use]
+    pub fn allows(&self, attributes: &Attributes<'_>) -> bool {
+        match attributes {
+            Attributes::Resource { verb, group, resource, subresource, name, .. } => {
+                has(&self.verbs, verb)
+                    && has(&self.api_groups, group)
+                    && self
+                        .resources
+                        .iter()
+                        .any(|rule| resource_matches(rule, resource, subresource))
+                    && (self.resource_names.is_empty()
+                        || self.resource_names.iter().any(|allowed| allowed == name))
+            }
+            Attributes::Path { verb, path } => {
+                has(&self.verbs, verb)
+                    && self.non_resource_urls.iter().any(|rule| match rule.strip_suffix('*') {
+                        Some(prefix) => path.starts_with(prefix),
+                        None => rule == path,
+                    })
+            }
+        }
+    }
+}
+
+fn resource_matches(rule: &str, resource: &str, subresource: &str) -> bool {
+    match rule.split_once('/') {
+        _ if rule == "*" => true,
+        Some((rule_resource, rule_subresource)) => {
+            (rule_resource == "*" || rule_resource == resource)
+                && rule_subresource == subresource
+                && !subresource.is_empty()
+        }
+        None => subresource.is_empty() && rule == resource,
+    }
+}
+
+/// A Role or ClusterRole, as far as authorization reads it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RoleView {
+    metadata: MetaView,
+    rules: Option<Vec<PolicyRule>>,
+    aggregation_rule: Option<AggregationRule>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct MetaView {
+    name: String,
+    namespace: String,
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct AggregationRule {
+    cluster_role_selectors: Vec<apimachinery::api::meta::LabelSelector>,
+}
+
+/// A RoleBinding or ClusterRoleBinding, as far as authorization reads it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BindingView {
+    metadata: MetaView,
+    role_ref: RoleRef,
+    subjects: Option<Vec<Subject>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct RoleRef {
+    kind: String,
+    name: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Subject {
+    kind: String,
+    name: String,
+    namespace: String,
+}
+
+impl Subject {
+    /// Whether the subject, in a binding of `binding_namespace`, is this user.
+    fn is(&self, user: &UserInfo, binding_namespace: &str) -> bool {
+        match self.kind.as_str() {
+            "User" => self.name == user.name,
+            "Group" => user.groups.contains(&self.name),
+            "ServiceAccount" => {
+                let namespace =
+                    if self.namespace.is_empty() { binding_namespace } else { &self.namespace };
+                user.name
+                    .strip_prefix("system:serviceaccount:")
+                    .and_then(|rest| rest.split_once(':'))
+                    .is_some_and(|(ns, name)| ns == namespace && name == self.name)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The rules that one user holds.
+#[derive(Debug, Default)]
+pub struct UserRules {
+    cluster: Vec<Arc<[PolicyRule]>>,
+    namespaces: HashMap<String, Vec<Arc<[PolicyRule]>>>,
+}
+
+impl UserRules {
+    /// Whether any rule allows the request.
+    #[must_use]
+    pub fn allow(&self, attributes: &Attributes<'_>) -> bool {
+        let any = |sets: &[Arc<[PolicyRule]>]| {
+            sets.iter().any(|rules| rules.iter().any(|rule| rule.allows(attributes)))
+        };
+        any(&self.cluster)
+            || match attributes {
+                Attributes::Resource { namespace, .. } if !namespace.is_empty() => {
+                    self.namespaces.get(*namespace).is_some_and(|sets| any(sets))
+                }
+                _ => false,
+            }
+    }
+}
+
+/// All roles and bindings at one moment.
+#[derive(Debug, Default)]
+pub struct PolicyIndex {
+    cluster_roles: HashMap<String, Arc<[PolicyRule]>>,
+    roles: HashMap<(String, String), Arc<[PolicyRule]>>,
+    cluster_bindings: Vec<BindingView>,
+    bindings: Vec<BindingView>,
+    resolved: RwLock<HashMap<(String, Vec<String>), Arc<UserRules>>>,
+}
+
+/// More users than this at once, and the resolutions start afresh: a bound, not a tuned size.
+const MAX_RESOLVED_USERS: usize = 4096;
+
+impl PolicyIndex {
+    /// Compiles the policy.
+    #[must_use]
+    pub fn new(
+        cluster_roles: Vec<RoleView>,
+        roles: Vec<RoleView>,
+        cluster_bindings: Vec<BindingView>,
+        bindings: Vec<BindingView>,
+    ) -> Self {
+        Self {
+            cluster_roles: cluster_roles
+                .iter()
+                .map(|role| (role.metadata.name.clone(), aggregated_rules(role, &cluster_roles)))
+                .collect(),
+            roles: roles
+                .into_iter()
+                .map(|role| {
+                    (
+                        (role.metadata.namespace, role.metadata.name),
+                        role.rules.unwrap_or_default().into(),
+                    )
+                })
+                .collect(),
+            cluster_bindings,
+            bindings,
+            resolved: RwLock::default(),
+        }
+    }
+
+    /// The rules of one user.
+    #[must_use]
+    pub fn rules_of(&self, user: &UserInfo) -> Arc<UserRules> {
+        let key = (user.name.clone(), user.groups.clone());
+        if let Some(found) = self.resolved.read().get(&key) {
+            return found.clone();
+        }
+        let rules = Arc::new(self.resolve(user));
+        let mut resolved = self.resolved.write();
+        if resolved.len() >= MAX_RESOLVED_USERS {
+            resolved.clear();
+        }
+        resolved.insert(key, rules.clone());
+        rules
+    }
+
+    fn resolve(&self, user: &UserInfo) -> UserRules {
+        let mut rules = UserRules::default();
+        let names = |binding: &BindingView| {
+            binding
+                .subjects
+                .iter()
+                .flatten()
+                .any(|subject| subject.is(user, &binding.metadata.namespace))
+        };
+        for binding in self.cluster_bindings.iter().filter(|binding| names(binding)) {
+            rules.cluster.extend(self.cluster_roles.get(&binding.role_ref.name).cloned());
+        }
+        for binding in self.bindings.iter().filter(|binding| names(binding)) {
+            let namespace = &binding.metadata.namespace;
+            let role = match binding.role_ref.kind.as_str() {
+                "ClusterRole" => self.cluster_roles.get(&binding.role_ref.name),
+                _ => self.roles.get(&(namespace.clone(), binding.role_ref.name.clone())),
+            };
+            if let Some(role) = role {
+                rules.namespaces.entry(namespace.clone()).or_default().push(role.clone());
+            }
+        }
+        rules
+    }
+}
+
+/// A role's own rules, or those of all the roles that it aggregates.
+fn aggregated_rules(role: &RoleView, all: &[RoleView]) -> Arc<[PolicyRule]> {
+    let Some(aggregation) = &role.aggregation_rule else {
+        return role.rules.clone().unwrap_or_default().into();
+    };
+    let mut rules = Vec::new();
+    for selector in &aggregation.cluster_role_selectors {
+        let Ok(selector) = apimachinery::labels::Selector::from_label_selector(Some(selector))
+        else {
+            continue;
+        };
+        for other in all.iter().filter(|other| other.metadata.name != role.metadata.name) {
+            if selector.matches(&other.metadata.labels) {
+                // One level deep suffices: an aggregated role's rules are already filled in where it is stored.
+                for rule in other.rules.iter().flatten() {
+                    if !rules.contains(rule) {
+                        rules.push(rule.clone());
+                    }
+                }
+            }
+        }
+    }
+    rules.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn index() -> PolicyIndex {
+        let parse = |value: serde_json::Value| serde_json::from_value(value).unwrap();
+        PolicyIndex::new(
+            vec![
+                parse(json!({"metadata": {"name": "reader"}, "rules": [
+                    {"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods", "pods/log", "*/scale"]},
+                    {"verbs": ["get"], "nonResourceURLs": ["/metrics", "/healthz/*"]}]})),
+                parse(json!({"metadata": {"name": "named"}, "rules": [
+                    {"verbs": ["*"], "apiGroups": ["apps"], "resources": ["*"], "resourceNames": ["web"]}]})),
+            ],
+            vec![parse(json!({"metadata": {"name": "edit", "namespace": "a"}, "rules": [
+                    {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]}))],
+            vec![
+                parse(
+                    json!({"metadata": {"name": "1"}, "roleRef": {"kind": "ClusterRole", "name": "reader"},
+                    "subjects": [{"kind": "Group", "name": "devs"}]}),
+                ),
+                parse(
+                    json!({"metadata": {"name": "2"}, "roleRef": {"kind": "ClusterRole", "name": "named"},
+                    "subjects": [{"kind": "User", "name": "ann"}]}),
+                ),
+            ],
+            vec![parse(
+                json!({"metadata": {"name": "3", "namespace": "a"}, "roleRef": {"kind": "Role", "name": "edit"},
+                    "subjects": [{"kind": "ServiceAccount", "name": "bot"}]}),
+            )],
+        )
+    }
+
+    #[test]
+    fn decides_as_kubernetes_does() {
+        let index = index();
+        let user = |name: &str, groups: &[&str]| UserInfo {
+            name: name.into(),
+            groups: groups.iter().map(ToString::to_string).collect(),
+            ..UserInfo::default()
+        };
+        let check = |user: &UserInfo, attributes: Attributes<'_>, allowed: bool| {
+            assert_eq!(index.rules_of(user).allow(&attributes), allowed, "{attributes:?}");
+        };
+        let resource = |verb, group, resource, subresource, namespace, name| Attributes::Resource {
+            verb,
+            group,
+            resource,
+            subresource,
+            namespace,
+            name,
+        };
+        let dev = user("dan", &["devs"]);
+        check(&dev, resource("get", "", "pods", "", "default", "x"), true);
+        check(&dev, resource("get", "", "pods", "log", "default", "x"), true);
+        check(&dev, resource("get", "", "pods", "exec", "default", "x"), false);
+        check(&dev, resource("get", "", "deployments", "scale", "default", "x"), true);
+        check(&dev, resource("create", "", "pods", "", "default", ""), false);
+        check(&dev, resource("get", "apps", "pods", "", "default", "x"), false);
+        check(&dev, Attributes::Path { verb: "get", path: "/healthz/ping" }, true);
+        check(&dev, Attributes::Path { verb: "get", path: "/metrics/x" }, false);
+        let ann = user("ann", &[]);
+        check(&ann, resource("delete", "apps", "deployments", "", "b", "web"), true);
+        check(&ann, resource("delete", "apps", "deployments", "", "b", "api"), false);
+        let bot = user("system:serviceaccount:a:bot", &[]);
+        check(&bot, resource("delete", "apps", "deployments", "", "a", "x"), true);
+        check(&bot, resource("delete", "apps", "deployments", "", "b", "x"), false);
+        check(&bot, resource("delete", "", "nodes", "", "", "x"), false);
+        check(&user("bot", &[]), resource("get", "", "pods", "", "a", "x"), false);
+    }
+}

@@ -1,0 +1,241 @@
+//! The REST face: Kubernetes' own paths, for kubectl and every client library.
+//!
+//! One fallback handler with a parser of its own ([`path`]) in place of a thousand routes. A request with a body is read
+//! whole, up to the chain's limit; YAML becomes JSON here. A list is put together while it is sent, a watch and a log
+//! are streamed.
+
+pub mod discovery;
+mod logs;
+mod negotiate;
+mod openapi;
+mod path;
+mod query;
+mod respond;
+
+use std::sync::Arc;
+
+use apimachinery::status::Status;
+use axum::{Router, body::Body, extract::State, response::Response};
+use bytes::Bytes;
+use component_base::transport::ConnectionInfo;
+use http::{HeaderMap, Method, StatusCode, header, request::Parts};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tower::ServiceExt;
+
+use self::{
+    discovery::Discovery,
+    negotiate::{Accepted, accept, patch_type, to_json},
+    openapi::OpenApi,
+    path::Target,
+    query::{Query, read_delete_options},
+};
+use crate::{
+    authentication::authenticate,
+    handler::{Handler, MAX_BODY},
+    kubelet::KubeletDialer,
+    request::{Request, RequestContext, UserInfo, Verb},
+};
+
+/// The REST API.
+#[derive(Clone)]
+pub struct RestFace {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    handler: Arc<Handler>,
+    discovery: Arc<Discovery>,
+    openapi: OpenApi,
+    kubelets: Arc<dyn KubeletDialer>,
+    /// `/healthz` and its kin, `/metrics`.
+    health: Router,
+}
+
+impl RestFace {
+    pub(crate) fn new(
+        handler: Arc<Handler>,
+        discovery: Arc<Discovery>,
+        kubelets: Arc<dyn KubeletDialer>,
+        health: Router,
+    ) -> Self {
+        let openapi = OpenApi::default();
+        Self { inner: Arc::new(Inner { handler, discovery, openapi, kubelets, health }) }
+    }
+
+    /// Everything that is not gRPC.
+    #[must_use]
+    pub fn routes(self) -> Router {
+        Router::new().fallback(serve).with_state(self)
+    }
+}
+
+async fn serve(State(face): State<RestFace>, request: axum::extract::Request) -> Response {
+    match face.inner.serve(request).await {
+        Ok(response) => response,
+        Err(status) => respond::error(&status),
+    }
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> &str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+}
+
+impl Inner {
+    async fn serve(&self, request: axum::extract::Request) -> Result<Response, Status> {
+        let connection = request
+            .extensions()
+            .get::<ConnectionInfo>()
+            .ok_or_else(|| Status::internal("a request without a connection"))?;
+        let has_token = request.headers().contains_key(header::AUTHORIZATION);
+        let user = authenticate(&connection.identity, has_token)?;
+        if request.headers().keys().any(|name| name.as_str().starts_with("impersonate-")) {
+            return Err(Status::bad_request("impersonation is not supported by this server"));
+        }
+        match path::parse(request.uri().path()) {
+            Target::Resource { info, namespace, name, subresource } => {
+                let (parts, body) = request.into_parts();
+                let mut context = RequestContext::new(Verb::Get, info);
+                context.user = user;
+                context.namespace = namespace;
+                context.name = name;
+                context.subresource = subresource;
+                text(&parts.headers, header::USER_AGENT).clone_into(&mut context.user_agent);
+                super::default_manager(&context.user_agent).clone_into(&mut context.field_manager);
+                self.resource(context, parts, body).await
+            }
+            Target::Nothing => Err(Status::resource_not_found()),
+            Target::Discovery | Target::Other => self.other(&user, request).await,
+        }
+    }
+
+    /// A request about a resource.
+    async fn resource(
+        &self,
+        mut context: RequestContext,
+        parts: Parts,
+        body: Body,
+    ) -> Result<Response, Status> {
+        let query = Query::parse(parts.uri.query())?;
+        let accepted = text(&parts.headers, header::ACCEPT);
+        // A log is text, whatever is accepted.
+        if context.subresource == "log" && parts.method == Method::GET {
+            return self.log(context, &query).await;
+        }
+        if matches!(context.subresource.as_str(), "exec" | "attach" | "portforward") {
+            return Err(Status::bad_request(format!(
+                "{} over REST is not supported by this server yet: use kubectl-mini",
+                context.subresource
+            )));
+        }
+        let Accepted { shape, format, aggregated: _ } =
+            accept(accepted, query.get("includeObject").unwrap_or(""))?;
+        context.output = shape;
+        context.verb = verb(&parts.method, &context, &query)?;
+        query.fill(&mut context)?;
+        let content_type = text(&parts.headers, header::CONTENT_TYPE);
+        let request = match context.verb {
+            Verb::Get => {
+                let resource_version = query.get("resourceVersion").unwrap_or("").to_owned();
+                Request::Get { resource_version }
+            }
+            Verb::List => Request::List(query.list_options()?),
+            Verb::Watch => Request::Watch(query.list_options()?),
+            Verb::Create => Request::Create(to_json(content_type, read(body).await?)?),
+            Verb::Update => Request::Update(to_json(content_type, read(body).await?)?),
+            Verb::Patch => {
+                let patch_type = patch_type(content_type)?;
+                Request::Patch(patch_type, read(body).await?)
+            }
+            Verb::Delete | Verb::DeleteCollection => {
+                let mut options = query.delete_options()?;
+                let body = read(body).await?;
+                let body = if body.is_empty() { body } else { to_json(content_type, body)? };
+                read_delete_options(&body, &mut context, &mut options)?;
+                if context.verb == Verb::Delete {
+                    Request::Delete(options)
+                } else {
+                    Request::DeleteCollection(query.list_options()?, options)
+                }
+            }
+        };
+        let answer = self.handler.handle(&context, request).await?;
+        Ok(respond::answer(answer, format))
+    }
+
+    /// A request about anything but a resource.
+    async fn other(
+        &self,
+        user: &UserInfo,
+        request: axum::extract::Request,
+    ) -> Result<Response, Status> {
+        let path = request.uri().path().to_owned();
+        let verb = request.method().as_str().to_ascii_lowercase();
+        self.handler.authorize_path(user, &verb, &path).await?;
+        if matches!(path.split('/').nth(1), Some("healthz" | "livez" | "readyz" | "metrics")) {
+            let response = self.health.clone().oneshot(request).await;
+            return Ok(response.unwrap_or_else(|never| match never {}));
+        }
+        if request.method() != Method::GET {
+            return Err(Status {
+                code: 405,
+                message: "the server does not allow this method on the requested resource".into(),
+                reason: apimachinery::status::StatusReason::MethodNotAllowed,
+                ..Status::default()
+            });
+        }
+        if matches!(path.as_str(), "/version" | "/version/") {
+            return Ok(respond::json(StatusCode::OK, self.discovery.version.clone()));
+        }
+        if let Some(rest) = path.strip_prefix("/openapi/v3") {
+            let body = self.openapi.document(rest).ok_or_else(Status::resource_not_found)?;
+            return Ok(respond::json(StatusCode::OK, body));
+        }
+        let accepted = accept(text(request.headers(), header::ACCEPT), "");
+        let aggregated = accepted.is_ok_and(|accepted| accepted.aggregated);
+        let (body, aggregated) =
+            self.discovery.page(&path, aggregated).ok_or_else(Status::resource_not_found)?;
+        let content_type = if aggregated { discovery::AGGREGATED } else { "application/json" };
+        Ok(respond::with_type(StatusCode::OK, content_type, Body::from(body)))
+    }
+}
+
+/// The verb that a method means at a path.
+fn verb(method: &Method, context: &RequestContext, query: &Query) -> Result<Verb, Status> {
+    let collection = context.name.is_empty();
+    let verb = match *method {
+        Method::GET if query.flag("watch") && collection => Verb::Watch,
+        Method::GET if query.flag("watch") => {
+            return Err(Status::bad_request(
+                "watch one object by a field selector on metadata.name",
+            ));
+        }
+        Method::GET if collection => Verb::List,
+        Method::GET => Verb::Get,
+        Method::POST if collection || !context.subresource.is_empty() => Verb::Create,
+        Method::PUT if !collection => Verb::Update,
+        Method::PATCH if !collection => Verb::Patch,
+        Method::DELETE if collection => Verb::DeleteCollection,
+        Method::DELETE => Verb::Delete,
+        _ => return Err(Status::method_not_allowed(context.resource, method.as_str())),
+    };
+    let lacks_namespace = matches!(verb, Verb::Create | Verb::DeleteCollection)
+        && context.resource.namespaced
+        && context.namespace.is_empty();
+    if lacks_namespace {
+        return Err(Status::method_not_allowed(context.resource, method.as_str()));
+    }
+    Ok(verb)
+}
+
+/// Reads a body whole.
+async fn read(body: Body) -> Result<Bytes, Status> {
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(Status::request_entity_too_large(format!("limit is {MAX_BODY}")))
+        }
+        Err(error) => {
+            Err(Status::bad_request(format!("failed to read the request's body: {error}")))
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Paths of the Kubernetes API: `RequestInfo` of `k8s.io/apiserver`, by hand.
+
+use apimachinery::resource::{self, ResourceInfo};
+
+/// What a path is about.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// A collection or an object.
+    Resource {
+        info: &'static ResourceInfo,
+        /// Empty for cluster-scoped resources and for all namespaces.
+        namespace: String,
+        /// Empty for a collection.
+        name: String,
+        subresource: String,
+    },
+    /// `/api`, `/apis`, `/api/v1`, `/apis/apps`, `/apis/apps/v1`: an index.
+    Discovery,
+    /// A path of the API where nothing is served.
+    Nothing,
+    /// Anything else.
+    Other,
+}
+
+/// Reads a path; segments are percent-decoded.
+pub(super) fn parse(path: &str) -> Target {
+    let segments: Vec<String> =
+        path.split('/').filter(|segment| !segment.is_empty()).map(super::query::decode).collect();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let (group, version, rest) = match segments.as_slice() {
+        ["api"] | ["apis"] | ["api" | "apis", _] | ["apis", _, _] => return Target::Discovery,
+        ["api", version, rest @ ..] => ("", *version, rest),
+        ["apis", group, version, rest @ ..] => (*group, *version, rest),
+        _ => return Target::Other,
+    };
+    let find = |resource: &str| resource::find(group, version, resource).filter(|info| info.served);
+    let target = |info: &'static ResourceInfo, namespace: &str, rest: &[&str]| {
+        let (name, subresource) = match rest {
+            [] => ("", ""),
+            [name] => (*name, ""),
+            [name, subresource] => (*name, *subresource),
+            _ => return Target::Nothing,
+        };
+        Target::Resource {
+            info,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            subresource: subresource.to_owned(),
+        }
+    };
+    // `namespaces/x/pods` is about pods, `namespaces/x` and `namespaces/x/status` about the namespace.
+    if let ["namespaces", namespace, resource, rest @ ..] = rest
+        && let Some(info) = find(resource).filter(|info| info.namespaced)
+    {
+        return target(info, namespace, rest);
+    }
+    match rest {
+        [resource, rest @ ..] => match find(resource) {
+            // An object of a namespace has its namespace in the path.
+            Some(info) if info.namespaced && !rest.is_empty() => Target::Nothing,
+            Some(info) => target(info, "", rest),
+            None => Target::Nothing,
+        },
+        [] => Target::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_read_as_kubernetes_reads_them() {
+        let resource = |info, namespace: &str, name: &str, subresource: &str| Target::Resource {
+            info,
+            namespace: namespace.into(),
+            name: name.into(),
+            subresource: subresource.into(),
+        };
+        let check = |path: &str, expected: Target| assert_eq!(parse(path), expected, "{path}");
+        check("/api/v1/pods", resource(&resource::PODS, "", "", ""));
+        check("/api/v1/namespaces/a/pods", resource(&resource::PODS, "a", "", ""));
+        check("/api/v1/namespaces/a/pods/b/log", resource(&resource::PODS, "a", "b", "log"));
+        check("/api/v1/namespaces/a", resource(&resource::NAMESPACES, "", "a", ""));
+        check(
+            "/api/v1/namespaces/a/finalize",
+            resource(&resource::NAMESPACES, "", "a", "finalize"),
+        );
+        check("/api/v1/namespaces", resource(&resource::NAMESPACES, "", "", ""));
+        check("/api/v1/nodes/n/status", resource(&resource::NODES, "", "n", "status"));
+        check(
+            "/apis/apps/v1/namespaces/a/deployments/b/scale",
+            resource(&resource::DEPLOYMENTS, "a", "b", "scale"),
+        );
+        check(
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode",
+            resource(&resource::CLUSTER_ROLES, "", "system:node", ""),
+        );
+        for path in ["/api", "/apis", "/api/v1", "/apis/apps", "/apis/apps/v1/"] {
+            check(path, Target::Discovery);
+        }
+        for path in [
+            "/api/v1/pods/web",
+            "/api/v1/unknown",
+            "/apis/batch/v1/jobs",
+            "/api/v1/namespaces/a/pods/b/c/d",
+            "/api/v2/pods",
+        ] {
+            check(path, Target::Nothing);
+        }
+        check("/version", Target::Other);
+    }
+}

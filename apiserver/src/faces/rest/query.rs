@@ -1,0 +1,259 @@
+//! Query parameters: what Kubernetes acts upon is acted upon here, or refused.
+
+use std::time::Duration;
+
+use apimachinery::status::Status;
+
+use crate::{
+    faces::grpc::field_validation,
+    request::{DeleteOptions, ListOptions, Preconditions, RequestContext, Verb},
+};
+
+/// Percent-decodes one segment or value; malformed escapes stay as they are.
+pub(super) fn decode(text: &str) -> String {
+    if !text.contains('%') {
+        return text.to_owned();
+    }
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut index = 0;
+    while index < bytes.len() {
+        let escaped = (bytes[index] == b'%')
+            .then(|| text.get(index + 1..index + 3))
+            .flatten()
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        if let Some(byte) = escaped {
+            out.push(byte);
+            index += 3;
+        } else {
+            out.push(bytes[index]);
+            index += 1;
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// The parameters of a URL, in order.
+#[derive(Debug, Default)]
+pub(super) struct Query(Vec<(String, String)>);
+
+/// Parameters of Kubernetes that nothing here acts upon: using them is an error, not a silence.
+const UNSERVED: [&str; 2] = ["shardSelector", "ignoreStoreReadErrorWithClusterBreakingPotential"];
+
+impl Query {
+    pub(super) fn parse(query: Option<&str>) -> Result<Self, Status> {
+        let mut pairs = Vec::new();
+        for pair in query.unwrap_or("").split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = if value.contains('+') { &value.replace('+', " ") } else { value };
+            pairs.push((decode(key), decode(value)));
+        }
+        for (key, _) in &pairs {
+            if UNSERVED.contains(&key.as_str()) {
+                return Err(Status::bad_request(format!(
+                    "the parameter {key} is not supported by this server"
+                )));
+            }
+        }
+        Ok(Self(pairs))
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    fn text(&self, key: &str) -> String {
+        self.get(key).unwrap_or("").to_owned()
+    }
+
+    /// A flag as Kubernetes converts it: present without value is true, `0` and `false` are false.
+    pub(super) fn flag(&self, key: &str) -> bool {
+        self.get(key).is_some_and(|value| !matches!(value, "0" | "false"))
+    }
+
+    pub(super) fn number(&self, key: &str) -> Result<Option<i64>, Status> {
+        let Some(text) = self.get(key).filter(|text| !text.is_empty()) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| {
+            Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
+        })
+    }
+
+    /// The options of a list, a watch, or a deletion of a collection.
+    pub(super) fn list_options(&self) -> Result<ListOptions, Status> {
+        let timeout =
+            self.number("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok());
+        Ok(ListOptions {
+            label_selector: self.text("labelSelector"),
+            field_selector: self.text("fieldSelector"),
+            resource_version: self.text("resourceVersion"),
+            resource_version_match: self.text("resourceVersionMatch"),
+            limit: self.number("limit")?.unwrap_or(0),
+            continue_token: self.text("continue"),
+            send_initial_events: self
+                .get("sendInitialEvents")
+                .map(|_| self.flag("sendInitialEvents")),
+            allow_bookmarks: self.flag("allowWatchBookmarks"),
+            timeout: timeout.filter(|seconds| *seconds > 0).map(Duration::from_secs),
+        })
+    }
+
+    /// The parameters of writes and the deadline of any request.
+    pub(super) fn fill(&self, context: &mut RequestContext) -> Result<(), Status> {
+        if let Some(timeout) = self.get("timeout").filter(|text| !text.is_empty()) {
+            context.deadline = Some(go_duration(timeout).ok_or_else(|| {
+                Status::bad_request(format!(
+                    "invalid timeout specified in the request URL: {timeout:?}"
+                ))
+            })?);
+        }
+        if matches!(context.verb, Verb::Get | Verb::List | Verb::Watch) {
+            return Ok(());
+        }
+        for value in self.all("dryRun") {
+            if value != "All" {
+                return Err(Status::bad_request(format!(
+                    "dryRun: Unsupported value: {value:?}: supported values: \"All\""
+                )));
+            }
+            context.dry_run = true;
+        }
+        if let Some(manager) = self.get("fieldManager").filter(|manager| !manager.is_empty()) {
+            if manager.chars().count() > 128 {
+                return Err(Status::bad_request(
+                    "fieldManager: Too long: may not be more than 128 bytes",
+                ));
+            }
+            manager.clone_into(&mut context.field_manager);
+        }
+        context.field_validation = field_validation(self.get("fieldValidation").unwrap_or(""))?;
+        context.force = self.flag("force");
+        Ok(())
+    }
+
+    /// The options of a deletion that stand in the URL; those of a body come over them.
+    pub(super) fn delete_options(&self) -> Result<DeleteOptions, Status> {
+        let mut policy = self.text("propagationPolicy");
+        if policy.is_empty() && self.get("orphanDependents").is_some() {
+            policy = if self.flag("orphanDependents") { "Orphan" } else { "Background" }.to_owned();
+        }
+        Ok(DeleteOptions {
+            grace_period_seconds: self.number("gracePeriodSeconds")?,
+            propagation_policy: policy,
+        })
+    }
+}
+
+/// `DeleteOptions` from a body, over what the URL said.
+pub(super) fn read_delete_options(
+    body: &[u8],
+    context: &mut RequestContext,
+    options: &mut DeleteOptions,
+) -> Result<(), Status> {
+    #[derive(serde::Deserialize, Default)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Body {
+        kind: Option<String>,
+        grace_period_seconds: Option<i64>,
+        propagation_policy: Option<String>,
+        orphan_dependents: Option<bool>,
+        dry_run: Option<Vec<String>>,
+        preconditions: Option<Conditions>,
+    }
+    #[derive(serde::Deserialize, Default)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Conditions {
+        uid: Option<String>,
+        resource_version: Option<String>,
+    }
+    if body.is_empty() {
+        return Ok(());
+    }
+    let body: Body = serde_json::from_slice(body).map_err(|error| {
+        Status::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
+    })?;
+    if let Some(kind) = body.kind.filter(|kind| kind != "DeleteOptions") {
+        return Err(Status::bad_request(format!(
+            "decoded object cannot be converted to DeleteOptions: {kind}"
+        )));
+    }
+    if body.grace_period_seconds.is_some() {
+        options.grace_period_seconds = body.grace_period_seconds;
+    }
+    if let Some(policy) = body.propagation_policy {
+        options.propagation_policy = policy;
+    } else if let Some(orphan) = body.orphan_dependents {
+        options.propagation_policy = if orphan { "Orphan" } else { "Background" }.to_owned();
+    }
+    if let Some(conditions) = body.preconditions {
+        context.preconditions =
+            Preconditions { uid: conditions.uid, resource_version: conditions.resource_version };
+    }
+    for value in body.dry_run.unwrap_or_default() {
+        if value != "All" {
+            return Err(Status::bad_request(format!(
+                "dryRun: Unsupported value: {value:?}: supported values: \"All\""
+            )));
+        }
+        context.dry_run = true;
+    }
+    Ok(())
+}
+
+/// A duration as Go prints it: `1m30s`, `32s`, `500ms`.
+fn go_duration(text: &str) -> Option<Duration> {
+    let mut total = 0.0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| c != '.' && !c.is_ascii_digit())?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let end = rest.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(rest.len());
+        total += number
+            * match &rest[..end] {
+                "h" => 3600.0,
+                "m" => 60.0,
+                "s" => 1.0,
+                "ms" => 1e-3,
+                "us" | "µs" => 1e-6,
+                "ns" => 1e-9,
+                _ => return None,
+            };
+        rest = &rest[end..];
+    }
+    Duration::try_from_secs_f64(total).ok().filter(|duration| !duration.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_decoded() {
+        let query = Query::parse(Some(
+            "labelSelector=a%3Db%2Cc+in+%28d%29&watch&limit=5&x=%zz&timeoutSeconds=7",
+        ))
+        .unwrap();
+        let options = query.list_options().unwrap();
+        assert_eq!(options.label_selector, "a=b,c in (d)");
+        assert_eq!((options.limit, options.timeout), (5, Some(Duration::from_secs(7))));
+        assert!(query.flag("watch"));
+        assert_eq!(query.get("x"), Some("%zz"));
+        assert!(Query::parse(Some("limit=x")).unwrap().list_options().is_err());
+        assert!(Query::parse(Some("shardSelector=x")).is_err());
+    }
+
+    #[test]
+    fn durations_are_gos() {
+        let check = |text, expected| assert_eq!(go_duration(text), expected, "{text}");
+        check("32s", Some(Duration::from_secs(32)));
+        check("1m30s", Some(Duration::from_secs(90)));
+        check("1.5s", Some(Duration::from_millis(1500)));
+        check("", None);
+        check("5", None);
+        check("5x", None);
+    }
+}

@@ -1,0 +1,264 @@
+//! The handler chain: authorize → admit → registry. Both faces call it and nothing else.
+//!
+//! A face has authenticated the caller (it alone sees the connection) and made a [`RequestContext`] and a [`Request`].
+//! What comes back is a [`Reply`] in the shape that was asked for, with the warnings for the caller. A panic below is the
+//! request's failure (500), not the server's.
+//!
+//! Requests at one time are bounded, reads and writes apart, as Kubernetes bounds them; watches and streams are not
+//! counted, as they hold nothing while they wait.
+
+mod authorize;
+mod read;
+mod stream;
+mod write;
+
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
+
+use apimachinery::{resource::ResourceInfo, status::Status};
+use bytes::Bytes;
+use component_base::metrics::Registry;
+use futures::FutureExt;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    authorization::Authorizer,
+    metrics::RequestMetrics,
+    registry::{
+        cacher::Watcher,
+        output::Shaper,
+        store::{Store, StoreDeps},
+        strategy::Strategy,
+    },
+    request::{Request, RequestContext, Verb},
+};
+
+/// A request's body may be this long.
+pub const MAX_BODY: usize = 3 * 1024 * 1024;
+
+/// How many requests are served at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InFlightLimits {
+    /// Reads.
+    pub reads: usize,
+    /// Writes.
+    pub writes: usize,
+}
+
+impl Default for InFlightLimits {
+    /// More than Kubernetes' 400 and 200, because a request here is a small task and not a thread's work.
+    fn default() -> Self {
+        Self { reads: 2048, writes: 1024 }
+    }
+}
+
+/// The answer to a request, with what the caller should know besides.
+#[derive(Debug)]
+pub struct Answer {
+    /// The answer itself.
+    pub reply: Reply,
+    /// What REST sends as `Warning` headers.
+    pub warnings: Vec<String>,
+}
+
+/// The forms that an answer takes.
+#[derive(Debug)]
+pub enum Reply {
+    /// One JSON document: an object, a Table, a Status.
+    Object {
+        /// The document.
+        body: Bytes,
+        /// A new object was stored: 201.
+        created: bool,
+    },
+    /// A list, as its parts.
+    List(ListReply),
+    /// A watch.
+    Watch(Box<Watcher>),
+}
+
+/// A page of objects.
+#[derive(Debug)]
+pub struct ListReply {
+    /// Of which resource.
+    pub info: &'static ResourceInfo,
+    /// Whether the items are `PartialObjectMetadata`.
+    pub metadata_only: bool,
+    /// The state that the page shows.
+    pub resource_version: String,
+    /// Where the next page starts; empty on the last.
+    pub continue_token: String,
+    /// How many more objects there are, if that is known.
+    pub remaining: Option<i64>,
+    /// The objects' JSON, in the order of their keys.
+    pub items: Vec<Bytes>,
+}
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watcher").finish_non_exhaustive()
+    }
+}
+
+/// The chain, with all that it needs.
+pub struct Handler {
+    deps: Arc<StoreDeps>,
+    stores: HashMap<(&'static str, &'static str), Arc<Store>>,
+    authorizer: Arc<Authorizer>,
+    metrics: RequestMetrics,
+    reads: Semaphore,
+    writes: Semaphore,
+    shutdown: CancellationToken,
+}
+
+impl Handler {
+    pub(crate) fn new(
+        strategies: Vec<Arc<dyn Strategy>>,
+        deps: Arc<StoreDeps>,
+        authorizer: Arc<Authorizer>,
+        limits: InFlightLimits,
+        metrics: &Registry,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let stores = strategies
+            .into_iter()
+            .map(|strategy| {
+                let info = strategy.resource();
+                ((info.group, info.resource), Arc::new(Store::new(strategy, deps.clone())))
+            })
+            .collect();
+        Self {
+            deps,
+            stores,
+            authorizer,
+            metrics: RequestMetrics::new(metrics),
+            reads: Semaphore::new(limits.reads),
+            writes: Semaphore::new(limits.writes),
+            shutdown,
+        }
+    }
+
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// Every refusal and failure, as the API's status.
+    #[tracing::instrument(
+        level = "debug",
+        skip_all,
+        fields(
+            verb = context.verb.as_str(),
+            resource = context.resource.resource,
+            namespace = context.namespace,
+            name = context.name,
+            user = context.user.name,
+        )
+    )]
+    pub async fn handle(
+        &self,
+        context: &RequestContext,
+        request: Request,
+    ) -> Result<Answer, Status> {
+        let clock = &self.deps.clock;
+        let started = clock.monotonic();
+        let answer = match self.enter(context) {
+            Err(status) => Err(status),
+            Ok(_entered) => {
+                let chain = AssertUnwindSafe(self.chain(context, request)).catch_unwind();
+                let chain = async {
+                    chain.await.unwrap_or_else(|_| {
+                        Err(Status::internal(
+                            "This request caused apiserver to panic. Look in the logs for details.",
+                        ))
+                    })
+                };
+                match context.deadline {
+                    Some(deadline) if context.verb != Verb::Watch => {
+                        clock.timeout(deadline, chain).await.unwrap_or_else(|_| {
+                            Err(Status::timeout(
+                                "request did not complete within the allotted timeout",
+                                0,
+                            ))
+                        })
+                    }
+                    _ => chain.await,
+                }
+            }
+        };
+        let code = match &answer {
+            Ok(Answer { reply: Reply::Object { created: true, .. }, .. }) => 201,
+            Ok(_) => 200,
+            Err(status) => status.code,
+        };
+        self.metrics.finished(context, code, clock.monotonic().saturating_sub(started));
+        if let Err(status) = &answer {
+            tracing::debug!(code, %status, "request failed");
+        }
+        answer
+    }
+
+    /// Takes a place among the requests being served.
+    fn enter(&self, context: &RequestContext) -> Result<Entered<'_>, Status> {
+        let (places, kind) = match context.verb {
+            Verb::Watch => return Ok(Entered { _place: None, _counted: None }),
+            Verb::Get | Verb::List => (&self.reads, "readOnly"),
+            _ => (&self.writes, "mutating"),
+        };
+        let place = places.try_acquire().map_err(|_| {
+            Status::too_many_requests("Too many requests, please try again later.", 1)
+        })?;
+        Ok(Entered { _place: Some(place), _counted: Some(self.metrics.enter(kind)) })
+    }
+
+    async fn chain(&self, context: &RequestContext, request: Request) -> Result<Answer, Status> {
+        let store = self.store(context.resource)?;
+        self.authorize(context, &request).await?;
+        check_verb(context)?;
+        let mut warnings = Vec::new();
+        let reply = match request {
+            Request::Get { resource_version } => {
+                self.get(store, context, &resource_version).await?
+            }
+            Request::List(options) => self.list(store, context, &options).await?,
+            Request::Watch(options) => self.watch(store, context, &options).await?,
+            Request::Create(body) => self.create(store, context, &body, &mut warnings).await?,
+            Request::Update(body) => self.update(store, context, &body, &mut warnings).await?,
+            Request::Patch(patch_type, body) => {
+                self.patch(store, context, patch_type, &body, &mut warnings).await?
+            }
+            Request::Delete(options) => self.delete(store, context, &options).await?,
+            Request::DeleteCollection(list, delete) => {
+                self.delete_collection(store, context, &list, &delete).await?
+            }
+        };
+        Ok(Answer { reply, warnings })
+    }
+
+    fn store(&self, info: &ResourceInfo) -> Result<&Arc<Store>, Status> {
+        self.stores.get(&(info.group, info.resource)).ok_or_else(Status::resource_not_found)
+    }
+
+    fn shaper(&self, store: &Store, context: &RequestContext) -> Shaper {
+        Shaper::new(store.strategy.clone(), context.output, self.deps.clock.clone())
+    }
+}
+
+/// A place among the requests being served, given back when dropped.
+struct Entered<'a> {
+    _place: Option<tokio::sync::SemaphorePermit<'a>>,
+    _counted: Option<crate::metrics::InFlight>,
+}
+
+/// The resource, or its subresource, has the verb.
+fn check_verb(context: &RequestContext) -> Result<(), Status> {
+    let info = context.resource;
+    let verb = context.verb.as_str();
+    let allowed = if context.subresource.is_empty() {
+        info.has_verb(verb)
+    } else {
+        match info.subresource(&context.subresource) {
+            Some(subresource) => subresource.verbs.contains(&verb),
+            None => return Err(Status::resource_not_found()),
+        }
+    };
+    if allowed { Ok(()) } else { Err(Status::method_not_allowed(info, verb)) }
+}

@@ -1,0 +1,56 @@
+//! The chain's first step.
+
+use apimachinery::{fields, status::Status};
+
+use super::Handler;
+use crate::{
+    authorization::{Attributes, forbidden},
+    request::{Request, RequestContext, UserInfo},
+};
+
+impl Handler {
+    /// Allows the request, or refuses it in Kubernetes' words.
+    pub(super) async fn authorize(
+        &self,
+        context: &RequestContext,
+        request: &Request,
+    ) -> Result<(), Status> {
+        let selector = match request {
+            Request::List(options)
+            | Request::Watch(options)
+            | Request::DeleteCollection(options, _) => {
+                fields::Selector::parse(&options.field_selector).ok()
+            }
+            _ => None,
+        };
+        let mut attributes = Attributes::of(context);
+        // One object by field selector is one object.
+        if let Attributes::Resource { name, .. } = &mut attributes
+            && name.is_empty()
+            && let Some(exact) =
+                selector.as_ref().and_then(|s| s.requires_exact_match("metadata.name"))
+        {
+            *name = exact;
+        }
+        let decision =
+            self.authorizer.authorize(&context.user, &attributes, selector.as_ref()).await;
+        decision.map_err(|reason| forbidden(&context.user, &attributes, context.resource, &reason))
+    }
+
+    /// Allows a request for a path that is no resource.
+    ///
+    /// # Errors
+    /// Forbidden.
+    pub async fn authorize_path(
+        &self,
+        user: &UserInfo,
+        verb: &str,
+        path: &str,
+    ) -> Result<(), Status> {
+        let attributes = Attributes::Path { verb, path };
+        self.authorizer
+            .authorize(user, &attributes, None)
+            .await
+            .map_err(|reason| forbidden(user, &attributes, &apimachinery::resource::PODS, &reason))
+    }
+}

@@ -1,0 +1,82 @@
+//! Applies a patch to a stored object.
+
+use apimachinery::{
+    object::Object,
+    patch::{self, PatchError},
+    resource::split_api_version,
+    schema,
+    status::{Status, StatusCause, StatusReason},
+};
+use serde_json::Value;
+
+use crate::request::PatchType;
+
+/// A JSON patch with more operations than this is refused, as Kubernetes refuses it.
+const MAX_JSON_OPERATIONS: usize = 10_000;
+
+/// Reads a patch.
+///
+/// # Errors
+/// Bad request for what is no JSON; unsupported media type for server-side apply, which is not served yet.
+pub(crate) fn parse(patch_type: PatchType, body: &[u8]) -> Result<Value, Status> {
+    if patch_type == PatchType::Apply {
+        return Err(Status::unsupported_media_type(&[
+            "application/json-patch+json",
+            "application/merge-patch+json",
+            "application/strategic-merge-patch+json",
+        ]));
+    }
+    let patch: Value = serde_json::from_slice(body)
+        .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
+    if let Value::Array(operations) = &patch
+        && operations.len() > MAX_JSON_OPERATIONS
+    {
+        return Err(Status::request_entity_too_large(format!(
+            "The allowed maximum operations in a JSON patch is {MAX_JSON_OPERATIONS}, got {}",
+            operations.len()
+        )));
+    }
+    Ok(patch)
+}
+
+/// The object that the patch makes of `target`, which is of this kind.
+///
+/// # Errors
+/// The status that Kubernetes gives for the kind of failure.
+pub(crate) fn apply(
+    patch_type: PatchType,
+    patch: &Value,
+    target: &Object,
+) -> Result<Object, Status> {
+    let (group, version) = split_api_version(target.api_version());
+    let schema = schema::find(group, version, target.kind());
+    let mut value = Value::Object(target.0.clone());
+    let outcome = match (patch_type, schema) {
+        (PatchType::Json, _) => patch::json::apply(&mut value, patch),
+        (PatchType::Strategic, Some(schema)) => patch::strategic::apply(&mut value, patch, schema),
+        _ => patch::merge::apply(&mut value, patch),
+    };
+    outcome.map_err(patch_error)?;
+    Object::from_value(value)
+}
+
+fn patch_error(error: PatchError) -> Status {
+    match error {
+        PatchError::Malformed(message) => Status::bad_request(message),
+        PatchError::Inapplicable(message) => {
+            let mut status = Status {
+                code: 422,
+                reason: StatusReason::Invalid,
+                message: "the server rejected our request due to an error in our request".into(),
+                ..Status::default()
+            };
+            status.details.get_or_insert_default().causes.push(StatusCause {
+                reason: "UnexpectedServerResponse".into(),
+                message,
+                field: String::new(),
+            });
+            status
+        }
+        PatchError::Failed(message) => Status { code: 500, message, ..Status::default() },
+    }
+}
