@@ -95,11 +95,13 @@ pub enum Shape {
     Map(Shared<Self>),
 }
 
-/// How server-side apply merges a list (or a map) of two owners.
+/// How server-side apply merges the values of two owners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListType {
-    /// Not told: lists are replaced as a whole, maps merged.
+    /// Not told: lists are replaced as a whole, maps merged, structs as their schema tells.
     Default,
+    /// A struct that is merged member by member, whatever its schema tells.
+    Granular,
     /// Replaced as a whole.
     Atomic,
     /// A list of distinct scalars, merged.

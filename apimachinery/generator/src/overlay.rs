@@ -21,6 +21,9 @@ pub const LIST_KEYS: &[(&str, &[&str])] = &[
 /// Lists that a strategic merge merges and server-side apply replaces.
 pub const ATOMIC_LISTS: &[&str] = &["JobStatus.conditions", "PodStatus.hostIPs"];
 
+/// Members that server-side apply merges one by one although their struct is atomic elsewhere.
+pub const GRANULAR: &[&str] = &["PersistentVolumeSpec.claimRef"];
+
 /// Lists that server-side apply merges by key and a strategic merge replaces.
 pub const WITHOUT_PATCH_STRATEGY: &[&str] = &[
     "AllocatedDeviceStatus.conditions",

@@ -200,6 +200,9 @@ fn list_type(model: &Model, place: &str, field: &Field) -> Result<String> {
     if overlay::ATOMIC_LISTS.contains(&place) {
         return Ok("ListType::Atomic".to_owned());
     }
+    if overlay::GRANULAR.contains(&place) {
+        return Ok("ListType::Granular".to_owned());
+    }
     if let Some((_, keys)) = overlay::LIST_KEYS.iter().find(|(name, _)| *name == place) {
         return Ok(format!("ListType::map(&{keys:?})"));
     }
@@ -273,6 +276,7 @@ fn check_overlay(model: &Model) -> Result<()> {
         .iter()
         .map(|(place, _)| place)
         .chain(overlay::ATOMIC_LISTS)
+        .chain(overlay::GRANULAR)
         .chain(overlay::WITHOUT_PATCH_STRATEGY)
         .chain(overlay::MERGED_SETS)
         .chain(overlay::RETAIN_KEYS)

@@ -55,6 +55,7 @@ fn merge_rules_are_kubernetes() {
             ListType::Set => vec!["*"],
             ListType::Atomic => vec!["!"],
             ListType::Default => vec![],
+            ListType::Granular => vec!["."],
         };
         assert_eq!(found, keys, "{path:?}");
         let retain = if field.patch.retain_keys { "+retainKeys" } else { "" };
@@ -84,12 +85,30 @@ fn merge_rules_are_kubernetes() {
     check(("apps", "Deployment"), &["status", "conditions"], &["type"], "Merge(type)");
     check(("batch", "Job"), &["status", "conditions"], &["!"], "Merge(type)");
     check(("policy", "PodDisruptionBudget"), &["spec", "selector"], &[], "Replace()");
+    check(("", "PersistentVolume"), &["spec", "claimRef"], &["."], "Default()");
     check(
         ("certificates.k8s.io", "CertificateSigningRequest"),
         &["status", "conditions"],
         &["type"],
         "Default()",
     );
+}
+
+#[test]
+fn every_resource_has_a_schema() {
+    // Options of streaming requests are query parameters, not bodies.
+    const OPTIONS: [&str; 3] = ["PodAttachOptions", "PodExecOptions", "PodPortForwardOptions"];
+    for info in crate::resource::RESOURCES {
+        assert!(for_kind(info).is_some(), "{}", info.resource);
+        for sub in info.subresources.iter().filter(|sub| !OPTIONS.contains(&sub.kind)) {
+            assert!(
+                find(sub.group, sub.version, sub.kind).is_some(),
+                "{}/{}",
+                info.resource,
+                sub.name
+            );
+        }
+    }
 }
 
 #[test]
