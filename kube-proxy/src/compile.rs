@@ -19,6 +19,7 @@ use apimachinery::{
     api::{
         core::{Node, Service},
         discovery::EndpointSlice,
+        meta::ObjectMeta,
     },
     object::ObjectKey,
 };
@@ -76,12 +77,22 @@ impl Compiler {
 
     /// Learns of a Service, new or changed.
     pub fn set_service(&mut self, service: &Service) {
-        let key = key(&service.metadata.namespace, &service.metadata.name);
+        let key = key_of(&service.metadata);
         self.touched_services.insert(key.clone());
         match ServicePorts::of(service) {
             Some(ports) => self.services.insert(key, ports),
             None => self.services.remove(&key),
         };
+    }
+
+    /// Learns of all Services there are.
+    pub fn replace_services(&mut self, services: &[Service]) {
+        let known = keys_of(services.iter().map(|service| &service.metadata));
+        let gone = self.services.keys().filter(|key| !known.contains(key)).cloned();
+        for key in gone.collect::<Vec<_>>() {
+            self.remove_service(&key);
+        }
+        services.iter().for_each(|service| self.set_service(service));
     }
 
     /// Learns that a Service is gone.
@@ -93,7 +104,7 @@ impl Compiler {
 
     /// Learns of an EndpointSlice, new or changed.
     pub fn set_slice(&mut self, slice: &EndpointSlice) {
-        let slice_key = key(&slice.metadata.namespace, &slice.metadata.name);
+        let slice_key = key_of(&slice.metadata);
         self.remove_slice(&slice_key);
         if let Some((service, ports)) = SlicePorts::of(slice) {
             let service = ObjectKey { namespace: slice_key.namespace.clone(), name: service };
@@ -101,6 +112,16 @@ impl Compiler {
             self.touched_services.insert(service.clone());
             self.service_of_slice.insert(slice_key, service);
         }
+    }
+
+    /// Learns of all EndpointSlices there are.
+    pub fn replace_slices(&mut self, slices: &[EndpointSlice]) {
+        let known = keys_of(slices.iter().map(|slice| &slice.metadata));
+        let gone = self.service_of_slice.keys().filter(|key| !known.contains(key)).cloned();
+        for key in gone.collect::<Vec<_>>() {
+            self.remove_slice(&key);
+        }
+        slices.iter().for_each(|slice| self.set_slice(slice));
     }
 
     /// Learns that an EndpointSlice is gone.
@@ -123,6 +144,17 @@ impl Compiler {
             self.nodes.insert(name.clone(), route);
             self.touched_nodes.insert(name);
         }
+    }
+
+    /// Learns of all Nodes there are.
+    pub fn replace_nodes(&mut self, nodes: &[Node]) {
+        let known: BTreeSet<_> =
+            nodes.iter().filter_map(|node| node.metadata.name.as_ref()).collect();
+        let gone = self.nodes.keys().filter(|name| !known.contains(name));
+        for name in gone.cloned().collect::<Vec<_>>() {
+            self.remove_node(&name);
+        }
+        nodes.iter().for_each(|node| self.set_node(node));
     }
 
     /// Learns that a Node is gone.
@@ -176,6 +208,12 @@ impl Compiler {
         &self.rules
     }
 
+    /// Returns the UID of a Service of this proxy.
+    #[must_use]
+    pub fn service_uid(&self, key: &ObjectKey) -> Option<String> {
+        self.services.get(key)?.uid.clone()
+    }
+
     /// Lists what the Services want and do not get.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
@@ -224,11 +262,15 @@ impl Compiler {
     }
 }
 
-fn key(namespace: &Option<String>, name: &Option<String>) -> ObjectKey {
+fn key_of(metadata: &ObjectMeta) -> ObjectKey {
     ObjectKey {
-        namespace: namespace.clone().unwrap_or_default(),
-        name: name.clone().unwrap_or_default(),
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
     }
+}
+
+fn keys_of<'a>(objects: impl Iterator<Item = &'a ObjectMeta>) -> BTreeSet<ObjectKey> {
+    objects.map(key_of).collect()
 }
 
 fn node_route(node: &Node) -> NodeRoute {

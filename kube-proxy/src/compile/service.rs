@@ -13,6 +13,7 @@ const DEFAULT_AFFINITY_SECONDS: u32 = 10_800;
 /// A Service's rules by port name, without endpoints.
 #[derive(Debug)]
 pub(super) struct ServicePorts {
+    pub(super) uid: Option<String>,
     pub(super) rules: BTreeMap<String, ServiceRule>,
     /// Ports of protocols that are not carried.
     pub(super) unsupported: Vec<(i32, String)>,
@@ -43,7 +44,8 @@ impl ServicePorts {
         } else {
             vec![]
         };
-        let mut ports = Self { rules: BTreeMap::new(), unsupported: vec![] };
+        let mut ports =
+            Self { uid: service.metadata.uid.clone(), rules: BTreeMap::new(), unsupported: vec![] };
         for port in &spec.ports {
             let protocol = match port.protocol.as_deref() {
                 None | Some("TCP") => Protocol::Tcp,
