@@ -20,6 +20,8 @@ use crate::{field::go_quote, number::format_float32};
 const MAX_DEPTH: usize = 127;
 /// Most values that all aliases of a stream together may copy.
 const MAX_ALIASED: usize = 200_000;
+/// Most lines that [`read`] changes.
+const MAX_REPAIRS: usize = 500;
 const CORE: &str = "tag:yaml.org,2002:";
 
 struct Reader {
@@ -62,7 +64,51 @@ struct Node {
     key: Result<Key, String>,
 }
 
+/// Reads a stream, forgiving what goyaml forgives and saphyr-parser does not: lines of a flow collection that are
+/// indented too little (`args: [` … `]` below `args`), and a tab behind a key's colon.
+///
+/// Neither means anything, so such a line is indented, or its tabs made spaces, and the whole read again.
 pub(super) fn read(text: &str) -> Result<Vec<Document>, YamlError> {
+    let mut first = match parse(text) {
+        Err(e) if is_repairable(&e) => e,
+        result => return result,
+    };
+    let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
+    let deepest = lines.iter().map(|l| l.len() - l.trim_start().len()).max().unwrap_or(0) + 1;
+    let mut indented = HashSet::new();
+    for _ in 0..MAX_REPAIRS {
+        let column = first.column - 1;
+        let Some(line) = lines.get_mut(first.line - 1) else { break };
+        if first.message == TAB {
+            let end = line.char_indices().nth(column).map_or(line.len(), |(i, _)| i);
+            let start = line[..end].trim_end_matches([' ', '\t']).len();
+            let blanks = " ".repeat(end - start);
+            line.replace_range(start..end, &blanks);
+        } else if line.chars().take(column).all(char::is_whitespace) && indented.insert(first.line)
+        {
+            line.insert_str(0, &" ".repeat(deepest));
+        } else {
+            break;
+        }
+        match parse(&lines.join("\n")) {
+            Err(e) if is_repairable(&e) => first = e,
+            Err(e) if indented.contains(&e.line) => {
+                return Err(YamlError { column: e.column.saturating_sub(deepest).max(1), ..e });
+            }
+            result => return result,
+        }
+    }
+    Err(first)
+}
+
+const TAB: &str = "':' must be followed by a valid YAML whitespace";
+
+fn is_repairable(e: &YamlError) -> bool {
+    let indentation = ["invalid indentation", "invalid indentation in flow construct"];
+    e.message == TAB || indentation.contains(&e.message.as_str())
+}
+
+fn parse(text: &str) -> Result<Vec<Document>, YamlError> {
     let mut parser = Parser::new_from_str(text);
     let mut reader = Reader {
         stack: Vec::new(),

@@ -166,6 +166,30 @@ fn mistakes_have_a_place() {
 }
 
 #[test]
+fn what_goyaml_forgives_is_forgiven() {
+    let check = |text: &str, expected: Value| assert_eq!(value(text), expected, "{text:?}");
+    check("x:\n  a: [\n    1\n  ]\n  b: 2\n", json!({"x": {"a": [1], "b": 2}}));
+    check(
+        "x:\n  a: [\n  1,\n 2\n]\n  b: {\nc: d\n}\n",
+        json!({"x": {"a": [1, 2], "b": {"c": "d"}}}),
+    );
+    check("- a: [\n  x,\n  z\n  ]\n- b\n", json!([{"a": ["x", "z"]}, "b"]));
+    check("x:\n  a:\tb\n  c: \t d\n", json!({"x": {"a": "b", "c": "d"}}));
+    assert_eq!(message("x:\n  a: [\n  1,\n  @\n  ]\n"), "f.yaml:4:3: unexpected character: `@'");
+}
+
+/// What kubectl 1.33 made of odd but well-formed documents.
+#[test]
+fn documents_match_the_recorded_kubectl() {
+    let recorded: Vec<(String, Value)> =
+        serde_json::from_str(include_str!("testdata/documents.json")).unwrap();
+    assert!(recorded.len() > 80);
+    for (text, expected) in recorded {
+        assert_eq!(value(&text)["data"], expected, "{text:?}");
+    }
+}
+
+#[test]
 fn growth_has_bounds() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for i in 1..10 {
