@@ -30,7 +30,7 @@ use std::{
     time::Duration,
 };
 
-use client::Client;
+use client::{Client, events::EventRecorder};
 use component_base::{
     clock::Clock,
     health::{self, Checks},
@@ -109,13 +109,11 @@ impl Server {
             let router = health::router(&checks, registry);
             shutdown.spawn("health", transport::serve(listener, router, shutdown.token().clone()));
         }
+        let node = Some(config.node_name.as_str());
+        let recorder =
+            EventRecorder::start(&config.client, &config.clock, "kube-proxy", node, &shutdown);
         let proxier = proxier::Proxier {
-            reporter: events::Reporter::new(
-                &config.client,
-                &config.clock,
-                &shutdown,
-                &config.node_name,
-            ),
+            reporter: events::Reporter::new(recorder),
             knowledge,
             node: config.node,
             clock: config.clock,

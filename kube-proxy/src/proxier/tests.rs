@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use client::Client;
+use client::{Client, events::EventRecorder};
 use cni::{
     node_service,
     userspace::{Fabric, FabricConfig, HostPorts, Node, NodeConfig, RuleChange},
@@ -35,6 +35,7 @@ impl World {
         let knowledge = Knowledge::new(remembered, metrics.clone());
         let nowhere = Endpoint::Unix { path: folder.path().join("no-api.sock") };
         let client = Client::new(&nowhere).unwrap();
+        let recorder = EventRecorder::start(&client, &clock, "kube-proxy", None, &shutdown);
         let proxier = Proxier {
             knowledge: Arc::clone(&knowledge),
             node: node_service::rules_endpoint(folder.path(), "node-1"),
@@ -43,7 +44,7 @@ impl World {
             min_sync_period: Duration::from_millis(1),
             cache_file: Some(folder.path().join("rules.json")),
             metrics,
-            reporter: Reporter::new(&client, &clock, &shutdown, "node-1"),
+            reporter: Reporter::new(recorder),
             in_step: Arc::default(),
             cache_is_stale: false,
         };
