@@ -1,0 +1,202 @@
+//! What survives the kubelet's own death: a simulated node's reboot.
+//!
+//! Every pod has a file with its object, its restart counts and how its containers ended. After a reboot the pods come
+//! back from it with the same uid and (by the pod network's own checkpoint) the same address; every container that ran
+//! has died with the node, and is started again as one more restart. No API server is needed for that.
+
+use std::{collections::HashMap, path::PathBuf};
+
+use apimachinery::api::core::Pod;
+use component_base::clock::Clock;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::lifecycle::{Ended, Record, Records, State};
+
+/// The exit code of a container that its node's end killed.
+const KILLED: i32 = 255;
+
+/// One container as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    restarts: i32,
+    image_id: String,
+    running_since: Option<Timestamp>,
+    id: String,
+    ended: Option<KeptEnd>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct KeptEnd {
+    exit_code: i32,
+    signal: Option<i32>,
+    reason: String,
+    message: String,
+    started_at: Option<Timestamp>,
+    finished_at: Timestamp,
+    id: String,
+}
+
+/// A pod as it is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PodCheckpoint {
+    /// The pod's object.
+    pub pod: Pod,
+    /// When the kubelet first saw it.
+    pub start_time: Timestamp,
+    containers: std::collections::BTreeMap<String, Kept>,
+}
+
+impl PodCheckpoint {
+    /// What of a pod is to be kept.
+    #[must_use]
+    pub fn of(pod: &Pod, records: &Records, start_time: Timestamp) -> Self {
+        let end = |ended: &Ended| KeptEnd {
+            exit_code: ended.exit_code,
+            signal: ended.signal,
+            reason: ended.reason.clone(),
+            message: ended.message.clone(),
+            started_at: ended.started_at,
+            finished_at: ended.finished_at,
+            id: ended.id.clone(),
+        };
+        let containers = records
+            .iter()
+            .map(|(name, record)| {
+                let (running_since, id) = match &record.state {
+                    State::Running { started_at, id } => (Some(*started_at), id.clone()),
+                    _ => (None, String::new()),
+                };
+                let kept = Kept {
+                    restarts: record.restarts,
+                    image_id: record.image_id.clone(),
+                    running_since,
+                    id,
+                    ended: record.ended().map(end),
+                };
+                (name.clone(), kept)
+            })
+            .collect();
+        let mut pod = pod.clone();
+        // The version changes with every write of anybody; it is not kept.
+        pod.metadata.resource_version = None;
+        pod.metadata.managed_fields.clear();
+        Self { pod, start_time, containers }
+    }
+
+    /// The records with which the pod comes back: what ran has been killed.
+    #[must_use]
+    pub fn after_reboot(&self, clock: &Clock) -> Records {
+        let (now, at) = (clock.now(), clock.monotonic());
+        self.containers
+            .iter()
+            .map(|(name, kept)| {
+                let mut record = Record {
+                    restarts: kept.restarts,
+                    image_id: kept.image_id.clone(),
+                    ..Record::default()
+                };
+                if let Some(started_at) = kept.running_since {
+                    record.state = State::Terminated(Ended {
+                        exit_code: KILLED,
+                        signal: None,
+                        reason: "Unknown".into(),
+                        message: String::new(),
+                        started_at: Some(started_at),
+                        finished_at: now,
+                        at,
+                        id: kept.id.clone(),
+                    });
+                } else if let Some(end) = &kept.ended {
+                    record.state = State::Terminated(Ended {
+                        exit_code: end.exit_code,
+                        signal: end.signal,
+                        reason: end.reason.clone(),
+                        message: end.message.clone(),
+                        started_at: end.started_at,
+                        finished_at: end.finished_at,
+                        at,
+                        id: end.id.clone(),
+                    });
+                }
+                (name.clone(), record)
+            })
+            .collect()
+    }
+}
+
+/// The checkpoints of a node.
+pub struct Checkpoints {
+    dir: PathBuf,
+    last: Mutex<HashMap<String, PodCheckpoint>>,
+}
+
+impl Checkpoints {
+    /// Keeps checkpoints in `dir`.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn open(dir: PathBuf) -> std::io::Result<Self> {
+        component_base::files::create_private_dir(&dir)?;
+        Ok(Self { dir, last: Mutex::default() })
+    }
+
+    fn path(&self, uid: &str) -> PathBuf {
+        self.dir.join(format!("{uid}.json"))
+    }
+
+    /// Keeps a pod, if it differs from what is kept.
+    ///
+    /// The file is replaced in one step but not synced: it must outlive this process, not a power failure, after which
+    /// the API server knows the pods anyway.
+    pub fn save(&self, uid: &str, checkpoint: PodCheckpoint) {
+        let mut last = self.last.lock();
+        if last.get(uid) == Some(&checkpoint) {
+            return;
+        }
+        let temporary = self.dir.join(format!("{uid}.new"));
+        let written = serde_json::to_vec(&checkpoint)
+            .map_err(std::io::Error::other)
+            .and_then(|text| std::fs::write(&temporary, text))
+            .and_then(|()| std::fs::rename(&temporary, self.path(uid)));
+        match written {
+            Ok(()) => {
+                last.insert(uid.to_owned(), checkpoint);
+            }
+            Err(e) => tracing::error!(pod = uid, error = %e, "cannot keep a pod's checkpoint"),
+        }
+    }
+
+    /// Forgets a pod.
+    pub fn remove(&self, uid: &str) {
+        self.last.lock().remove(uid);
+        if let Err(e) = std::fs::remove_file(self.path(uid))
+            && e.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::error!(pod = uid, error = %e, "cannot remove a pod's checkpoint");
+        }
+    }
+
+    /// Reads all checkpoints; one that cannot be read is skipped, with an error in the log.
+    #[must_use]
+    pub fn load(&self) -> Vec<PodCheckpoint> {
+        let Ok(entries) = std::fs::read_dir(&self.dir) else { return Vec::new() };
+        entries
+            .filter_map(Result::ok)
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|e| e == "json"))
+            .filter_map(|path| {
+                let read = std::fs::read(&path).map_err(|e| e.to_string());
+                let parsed = read.and_then(|t| {
+                    serde_json::from_slice::<PodCheckpoint>(&t).map_err(|e| e.to_string())
+                });
+                parsed
+                    .inspect_err(|e| {
+                        tracing::error!(path = %path.display(), error = %e, "skipping a checkpoint");
+                    })
+                    .ok()
+            })
+            .collect()
+    }
+}

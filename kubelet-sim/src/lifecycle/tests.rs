@@ -1,0 +1,114 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn ended(exit_code: i32) -> State {
+    State::Terminated(Ended {
+        exit_code,
+        signal: None,
+        reason: String::new(),
+        message: String::new(),
+        started_at: None,
+        finished_at: Timestamp::UNIX_EPOCH,
+        at: Duration::from_secs(100),
+        id: String::new(),
+    })
+}
+
+/// `w` waits, `r` runs and has started, `s` runs and has not started, `0`/`1` ended so, `c` ended with 1 and is in
+/// back-off.
+fn record(state: char) -> Record {
+    let running = State::Running { started_at: Timestamp::UNIX_EPOCH, id: String::new() };
+    match state {
+        'w' => Record::default(),
+        'r' => Record { state: running, started: true, ready: true, ..Record::default() },
+        's' => Record { state: running, ..Record::default() },
+        '0' => Record { state: ended(0), ..Record::default() },
+        '1' => Record { state: ended(1), ..Record::default() },
+        'c' => {
+            let mut backoff = Backoff::default();
+            backoff.restarted(Duration::from_secs(90), Duration::from_secs(90));
+            Record { state: ended(1), backoff, ..Record::default() }
+        }
+        other => unreachable!("no state {other}"),
+    }
+}
+
+/// Containers as `name:state`, init containers with a leading `i`, sidecars with `s`, main ones with `m`.
+fn check(policy: &str, containers: &str, expected: &str) {
+    let (mut init, mut main): (Vec<Value>, Vec<Value>) = Default::default();
+    let mut records = Records::new();
+    for text in containers.split_whitespace() {
+        let (name, state) = text.split_once(':').expect("name:state");
+        match name.as_bytes()[0] {
+            b'i' => init.push(json!({"name": name})),
+            b's' => init.push(json!({"name": name, "restartPolicy": "Always"})),
+            _ => main.push(json!({"name": name})),
+        }
+        records.insert(name.into(), record(state.chars().next().expect("a state")));
+    }
+    let pod: Pod = serde_json::from_value(json!({
+        "spec": {"restartPolicy": policy, "initContainers": init, "containers": main}
+    }))
+    .expect("a pod");
+    let actions: Vec<String> = plan(&pod, &records, Duration::from_secs(105))
+        .into_iter()
+        .map(|action| match action {
+            Action::Start(name) => format!("start {name}"),
+            Action::BackOff { name, until, .. } => format!("wait {name} {}", until.as_secs()),
+            Action::StopSidecars(names) => format!("stop {}", names.join(" ")),
+            Action::Finished => "finished".into(),
+        })
+        .collect();
+    assert_eq!(actions.join(", "), expected, "{policy}: {containers}");
+}
+
+#[test]
+fn main_containers_start_together_after_the_init_containers() {
+    check("Always", "m1:w m2:w", "start m1, start m2");
+    check("Always", "i1:w i2:w m1:w", "start i1");
+    check("Always", "i1:r i2:w m1:w", "");
+    check("Always", "i1:0 i2:w m1:w", "start i2");
+    check("Always", "i1:0 i2:0 m1:w", "start m1");
+    check("Always", "i1:0 m1:r", "");
+}
+
+#[test]
+fn a_failed_init_container_is_tried_again_unless_the_policy_is_never() {
+    check("Always", "i1:1 m1:w", "start i1");
+    check("OnFailure", "i1:1 m1:w", "start i1");
+    check("Always", "i1:c m1:w", "wait i1 110");
+    check("Never", "i1:1 m1:w", "finished");
+    check("Never", "s1:r i1:1 m1:w", "stop s1");
+}
+
+#[test]
+fn sidecars_start_in_order_and_hold_up_what_follows_until_they_have_started() {
+    check("Always", "s1:w s2:w m1:w", "start s1");
+    check("Always", "s1:s s2:w m1:w", "");
+    check("Always", "s1:r s2:w m1:w", "start s2");
+    check("Always", "s1:r i1:0 s2:r m1:w", "start m1");
+    check("Never", "s1:1 m1:r", "start s1");
+    check("Never", "s1:c m1:r", "wait s1 110");
+}
+
+#[test]
+fn restart_policy_and_exit_code_decide_about_main_containers() {
+    check("Always", "m1:0", "start m1");
+    check("Always", "m1:1", "start m1");
+    check("Always", "m1:c", "wait m1 110");
+    check("OnFailure", "m1:0", "finished");
+    check("OnFailure", "m1:1", "start m1");
+    check("OnFailure", "m1:0 m2:r", "");
+    check("OnFailure", "m1:0 m2:c", "wait m2 110");
+    check("Never", "m1:0", "finished");
+    check("Never", "m1:1", "finished");
+    check("Never", "m1:1 m2:r", "");
+}
+
+#[test]
+fn sidecars_end_after_the_main_containers_in_reverse_order() {
+    check("Never", "s1:r s2:r m1:0", "stop s2 s1");
+    check("OnFailure", "s1:r m1:0", "stop s1");
+    check("Never", "s1:0 m1:0", "finished");
+}

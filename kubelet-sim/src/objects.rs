@@ -1,0 +1,133 @@
+//! The ConfigMaps and Secrets that pods refer to, as last fetched.
+//!
+//! A node may read only what its pods use, one object at a time. What was fetched is kept on the node's disk (mode
+//! 0600), so that its pods start again after a reboot even while the API server is down.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use apimachinery::{
+    api::{
+        Resource,
+        core::{ConfigMap, Container, Pod, Secret},
+    },
+    status::Status,
+};
+use client::Client;
+use component_base::files;
+
+/// What a pod refers to, by name in its own namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct References {
+    /// ConfigMaps.
+    pub config_maps: BTreeSet<String>,
+    /// Secrets.
+    pub secrets: BTreeSet<String>,
+}
+
+/// What they hold; what does not exist is missing.
+#[derive(Clone, Debug, Default)]
+pub struct Referenced {
+    /// ConfigMaps by name.
+    pub config_maps: BTreeMap<String, ConfigMap>,
+    /// Secrets by name.
+    pub secrets: BTreeMap<String, Secret>,
+}
+
+impl References {
+    /// Those of a container's environment.
+    #[must_use]
+    pub fn of_container(container: &Container) -> Self {
+        let mut found = Self::default();
+        for from in &container.env_from {
+            found.config_maps.extend(from.config_map_ref.iter().map(|r| r.name.clone()));
+            found.secrets.extend(from.secret_ref.iter().map(|r| r.name.clone()));
+        }
+        for source in container.env.iter().filter_map(|var| var.value_from.as_ref()) {
+            found.config_maps.extend(source.config_map_key_ref.iter().map(|r| r.name.clone()));
+            found.secrets.extend(source.secret_key_ref.iter().map(|r| r.name.clone()));
+        }
+        found
+    }
+
+    /// Those of a pod's volumes.
+    #[must_use]
+    pub fn of_volumes(pod: &Pod) -> Self {
+        let mut found = Self::default();
+        for volume in &pod.spec.volumes {
+            found.config_maps.extend(volume.config_map.iter().map(|v| v.name.clone()));
+            found.secrets.extend(volume.secret.iter().filter_map(|v| v.secret_name.clone()));
+            for source in volume.projected.iter().flat_map(|p| &p.sources) {
+                found.config_maps.extend(source.config_map.iter().map(|v| v.name.clone()));
+                found.secrets.extend(source.secret.iter().map(|v| v.name.clone()));
+            }
+        }
+        found
+    }
+}
+
+/// Fetches and keeps objects.
+#[derive(Clone)]
+pub struct Objects {
+    client: Client,
+    dir: PathBuf,
+}
+
+impl Objects {
+    /// Keeps what it fetches in `dir`.
+    #[must_use]
+    pub fn new(client: Client, dir: PathBuf) -> Self {
+        Self { client, dir }
+    }
+
+    /// Fetches what is referred to.
+    ///
+    /// # Errors
+    /// The API server refuses, or is away and the object was never fetched before.
+    pub async fn fetch(
+        &self,
+        namespace: &str,
+        references: &References,
+    ) -> Result<Referenced, Status> {
+        let mut found = Referenced::default();
+        for name in &references.config_maps {
+            if let Some(object) = self.one(namespace, name).await? {
+                found.config_maps.insert(name.clone(), object);
+            }
+        }
+        for name in &references.secrets {
+            if let Some(object) = self.one(namespace, name).await? {
+                found.secrets.insert(name.clone(), object);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn one<T: Resource>(&self, namespace: &str, name: &str) -> Result<Option<T>, Status> {
+        let path = self.dir.join(format!("{}_{namespace}_{name}.json", T::INFO.resource));
+        match self.client.get::<T>(namespace, name).await {
+            Ok(object) => {
+                let text = serde_json::to_vec(&object).unwrap_or_default();
+                let same = std::fs::read(&path).is_ok_and(|kept| kept == text);
+                if !same && let Err(e) = files::write_atomic(&path, &text, files::PRIVATE) {
+                    tracing::warn!(path = %path.display(), error = %e, "cannot keep an object");
+                }
+                Ok(Some(object))
+            }
+            Err(status) if status.is_not_found() => {
+                // Gone: a later reboot must not bring it back.
+                let _ = std::fs::remove_file(&path);
+                Ok(None)
+            }
+            Err(status) if client::wire::transport_failure(&status).is_some() => {
+                match std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
+                    Some(kept) => Ok(Some(kept)),
+                    None => Err(status),
+                }
+            }
+            Err(status) => Err(status),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The process: its nodes, their shared network fabric, and the kubelet's own service.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use apimachinery::{
+    api::core::{Node, Service},
+    resource,
+};
+use client::{Client, EventRecorder, Informer, Store, reflector::ListWatch};
+use cni::{
+    node_service,
+    userspace::{Fabric, FabricConfig, HostPorts, NodeConfig},
+};
+use component_base::{
+    clock::Clock,
+    shutdown::Shutdown,
+    transport::{self, Listener},
+};
+use container_runtime::{ImageCatalogue, Runtime};
+use parking_lot::Mutex;
+
+use crate::{
+    checkpoint::Checkpoints,
+    node::{
+        NodeContext, NodeSettings, PodTable, await_pod_cidr, context::checkpoint_dir, follow_pods,
+        keep_lease, keep_status, register,
+    },
+    objects::Objects,
+    statuses::Statuses,
+    streams::KubeletStreams,
+};
+
+/// One node of the process.
+pub struct NodeSetup {
+    /// What the node is told of itself.
+    pub settings: NodeSettings,
+    /// The API, as this node's own user.
+    pub client: Client,
+    /// What the node opens on the host.
+    pub host_ports: HostPorts,
+    /// Where kube-proxy programs it.
+    pub rules: Listener,
+}
+
+/// What the process is made with.
+pub struct Config {
+    /// Time.
+    pub clock: Clock,
+    /// The nodes.
+    pub nodes: Vec<NodeSetup>,
+    /// The network that the nodes share.
+    pub fabric: FabricConfig,
+    /// The images.
+    pub catalogue: Arc<ImageCatalogue>,
+    /// Where the API server reaches this kubelet.
+    pub streams: Listener,
+}
+
+/// Why a kubelet cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A node's folder cannot be used.
+    #[error("failed to open the state folder {}", path.display())]
+    State {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The kubelet of one or more nodes.
+pub struct Server {
+    config: Config,
+}
+
+impl Server {
+    /// Takes the configuration over; everything that listens is bound already.
+    ///
+    /// # Errors
+    /// A node's state folder cannot be made.
+    pub fn new(config: Config) -> Result<Self, ServerError> {
+        for node in &config.nodes {
+            let path = &node.settings.state_dir;
+            component_base::files::create_private_dir(path)
+                .map_err(|source| ServerError::State { path: path.clone(), source })?;
+        }
+        Ok(Self { config })
+    }
+
+    /// Runs the nodes until `shutdown`. Pods are not ended: they come back at the next start.
+    pub async fn run(self, shutdown: Shutdown) {
+        let Config { clock, nodes, fabric, catalogue, streams } = self.config;
+        let fabric = Fabric::new(fabric, shutdown.token());
+        let service = KubeletStreams::new(clock.clone());
+        let runtime = Runtime::new(clock.clone());
+        shutdown.spawn(
+            "kubelet service",
+            transport::serve(streams, service.clone().router(), shutdown.token().clone()),
+        );
+        // All nodes of a process see the same Services: one copy suffices, read as the first of them.
+        let services = match nodes.first() {
+            Some(first) => {
+                let source = ListWatch::all(&resource::SERVICES);
+                let informer = Informer::<Service>::new(&first.client, &clock, source);
+                let store = informer.store();
+                informer.start(&shutdown);
+                store
+            }
+            None => Store::new(),
+        };
+        let joined = Arc::new(Joined { clock, fabric: fabric.clone(), catalogue, service, runtime, services });
+        for node in nodes {
+            let (joined, child) = (joined.clone(), shutdown.clone());
+            shutdown.spawn("node", async move {
+                let name = node.settings.name.clone();
+                if let Err(e) = run_node(node, &joined, child.clone()).await {
+                    tracing::error!(node = %name, error = &*e, "the node cannot run");
+                    child.cancel();
+                }
+            });
+        }
+        shutdown.cancelled().await;
+        fabric.stop().await;
+        joined.runtime.shutdown().await;
+    }
+}
+
+/// What the nodes of one process share.
+struct Joined {
+    clock: Clock,
+    fabric: Fabric,
+    catalogue: Arc<ImageCatalogue>,
+    service: KubeletStreams,
+    runtime: Runtime,
+    services: Store<Service>,
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+async fn run_node(setup: NodeSetup, joined: &Joined, shutdown: Shutdown) -> Result<(), Failure> {
+    let NodeSetup { settings, client, host_ports, rules } = setup;
+    let clock = joined.clock.clone();
+    let boot_id = format!("{:016x}", clock.random_u64());
+    let token = shutdown.token().clone();
+    let registration = register(&client, &clock, &settings, &boot_id);
+    let kept = kept_pod_cidr(&settings);
+    // A node that has been here before knows its range, and need not wait for the API server.
+    let registered: Arc<Mutex<Option<Node>>> = Arc::default();
+    let cidr = match kept {
+        Some(cidr) => {
+            let (client, clock, settings, boot_id) =
+                (client.clone(), clock.clone(), settings.clone(), boot_id.clone());
+            let token = token.clone();
+            shutdown.spawn("registration", async move {
+                let done = token
+                    .run_until_cancelled(register(&client, &clock, &settings, &boot_id))
+                    .await;
+                if let Some(node) = done {
+                    token.run_until_cancelled(keep_lease(client, clock, node)).await;
+                }
+            });
+            cidr
+        }
+        None => {
+            let Some(node) = token.run_until_cancelled(registration).await else { return Ok(()) };
+            *registered.lock() = Some(node.clone());
+            let waiting = await_pod_cidr(&client, &clock, node);
+            let Some(cidr) = token.run_until_cancelled(waiting).await else { return Ok(()) };
+            keep_pod_cidr(&settings, &cidr)?;
+            cidr
+        }
+    };
+    let first_node = registered.lock().take();
+    if let Some(node) = first_node {
+        let lease = keep_lease(client.clone(), clock.clone(), node);
+        let token = token.clone();
+        shutdown.spawn("node lease", async move {
+            token.run_until_cancelled(lease).await;
+        });
+    }
+    let network = joined.fabric.add_node(NodeConfig {
+        name: settings.name.clone(),
+        pod_cidr: cidr.parse()?,
+        address: settings.internal_ip.parse()?,
+        checkpoint: Some(settings.state_dir.join("addresses.json")),
+        host_ports,
+    })?;
+    shutdown.spawn(
+        "node rules",
+        transport::serve(rules, node_service::router(network.clone()), token.clone()),
+    );
+    let keep = keep_status(client.clone(), clock.clone(), settings.clone(), boot_id);
+    let status_token = token.clone();
+    shutdown.spawn("node status", async move {
+        status_token.run_until_cancelled(keep).await;
+    });
+    let table = PodTable::default();
+    joined.service.add(table.clone());
+    let recorder = EventRecorder::start(&client, &clock, "kubelet", Some(&settings.name), &shutdown);
+    let context = Arc::new(NodeContext {
+        host_ip: settings.internal_ip.clone(),
+        allocatable: settings.capacity.clone(),
+        statuses: Statuses::start(client.clone(), &clock, &shutdown),
+        checkpoints: Checkpoints::open(checkpoint_dir(&settings.state_dir))?,
+        objects: Objects::new(client.clone(), objects_dir(&settings)?),
+        services: joined.services.clone(),
+        images: Mutex::default(),
+        runtime: joined.runtime.clone(),
+        catalogue: joined.catalogue.clone(),
+        recorder,
+        network,
+        clock,
+        client,
+        settings,
+    });
+    follow_pods(context, table, shutdown).await;
+    Ok(())
+}
+
+fn objects_dir(settings: &NodeSettings) -> io::Result<PathBuf> {
+    let dir = settings.state_dir.join("objects");
+    component_base::files::create_private_dir(&dir)?;
+    Ok(dir)
+}
+
+fn cidr_file(settings: &NodeSettings) -> PathBuf {
+    settings.state_dir.join("pod-cidr")
+}
+
+fn kept_pod_cidr(settings: &NodeSettings) -> Option<String> {
+    std::fs::read_to_string(cidr_file(settings)).ok().map(|text| text.trim().to_owned())
+}
+
+fn keep_pod_cidr(settings: &NodeSettings, cidr: &str) -> io::Result<()> {
+    let text = format!("{cidr}\n");
+    component_base::files::write_atomic(&cidr_file(settings), text.as_bytes(), 0o600)
+}

@@ -1,0 +1,206 @@
+//! Brings pods' statuses to the API server: the kubelet's status manager.
+//!
+//! Each pod has one slot with its newest status. A status that equals what was last sent is not sent again; statuses
+//! that come faster than they can be sent are merged. A status is a strategic merge patch under the pod's uid: it
+//! names the kubelet's own conditions only, so that nobody else's are touched, and clears fields that are no more.
+
+use std::{collections::HashMap, sync::Arc};
+
+use apimachinery::{
+    api::core::{Pod, PodStatus},
+    object::ObjectKey,
+    status::Status,
+};
+use client::{Client, DeleteOptions, Patch, WorkQueue, controller};
+use component_base::{clock::Clock, shutdown::Shutdown};
+use parking_lot::Mutex;
+use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
+
+use crate::status::OWN_CONDITIONS;
+
+/// How many statuses travel at once.
+const WORKERS: usize = 16;
+
+struct Slot {
+    key: ObjectKey,
+    wanted: Value,
+    sent: Value,
+}
+
+struct Inner {
+    client: Client,
+    slots: Mutex<HashMap<String, Slot>>,
+    queue: WorkQueue<String>,
+    sent: Notify,
+}
+
+/// The status manager; clones are the same one.
+#[derive(Clone)]
+pub struct Statuses(Arc<Inner>);
+
+impl Statuses {
+    /// Starts sending.
+    #[must_use]
+    pub fn start(client: Client, clock: &Clock, shutdown: &Shutdown) -> Self {
+        let statuses = Self(Arc::new(Inner {
+            client,
+            slots: Mutex::default(),
+            queue: WorkQueue::new(clock),
+            sent: Notify::new(),
+        }));
+        let sender = statuses.clone();
+        controller::run(shutdown, "pod status", &statuses.0.queue, WORKERS, move |uid: String| {
+            let sender = sender.clone();
+            async move { sender.send(&uid).await.map(|()| controller::Action::Done) }
+        });
+        statuses
+    }
+
+    /// The newest status of a pod.
+    pub fn set(&self, pod: &Pod, status: PodStatus) {
+        let wanted = own_part(&status);
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let mut slots = self.0.slots.lock();
+        let slot = slots.entry(uid.clone()).or_insert_with(|| Slot {
+            key: ObjectKey {
+                namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+                name: pod.metadata.name.clone().unwrap_or_default(),
+            },
+            wanted: Value::Null,
+            sent: own_part(&pod.status),
+        });
+        if slot.wanted == wanted || (slot.wanted.is_null() && slot.sent == wanted) {
+            slot.wanted = wanted;
+            return;
+        }
+        slot.wanted = wanted;
+        drop(slots);
+        self.0.queue.add(uid);
+    }
+
+    async fn send(&self, uid: &str) -> Result<(), Status> {
+        let Some((key, wanted, patch)) = self.next(uid) else { return Ok(()) };
+        let patched = self
+            .0
+            .client
+            .patch::<Pod>(&key.namespace, &key.name, &Patch::Strategic(patch), "status")
+            .await;
+        match patched {
+            Ok(_) => {}
+            // The pod is gone, or another one bears its name.
+            Err(status) if status.is_not_found() || status.is_conflict() => {
+                tracing::debug!(pod = %key, %status, "its status is not wanted any more");
+            }
+            Err(status) if client::wire::transport_failure(&status).is_some() => return Err(status),
+            Err(status) => {
+                tracing::warn!(pod = %key, %status, "the API server refuses a pod's status");
+            }
+        }
+        if let Some(slot) = self.0.slots.lock().get_mut(uid) {
+            slot.sent = wanted;
+        }
+        self.0.sent.notify_waiters();
+        Ok(())
+    }
+
+    fn next(&self, uid: &str) -> Option<(ObjectKey, Value, Value)> {
+        let slots = self.0.slots.lock();
+        let slot = slots.get(uid)?;
+        if slot.wanted == slot.sent || slot.wanted.is_null() {
+            return None;
+        }
+        let patch = json!({"metadata": {"uid": uid}, "status": difference(&slot.sent, &slot.wanted)});
+        Some((slot.key.clone(), slot.wanted.clone(), patch))
+    }
+
+    /// Waits until the newest status has been sent.
+    pub async fn flush(&self, uid: &str) {
+        loop {
+            let notified = self.0.sent.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if self.next(uid).is_none() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Deletes the pod's object for good, trying until the API server answers; false: it was gone.
+    pub async fn delete(&self, pod: &Pod, clock: &Clock) -> bool {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let options =
+            DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::uid(uid.clone()) };
+        let mut pause = client::Backoff::new(
+            std::time::Duration::from_millis(100),
+            std::time::Duration::from_secs(10),
+        );
+        let deleted = loop {
+            match self.0.client.delete::<Pod>(namespace, name, &options).await {
+                Ok(()) => break true,
+                Err(status) if status.is_not_found() || status.is_conflict() => break false,
+                Err(status) => {
+                    tracing::debug!(pod = name, %status, "cannot delete a pod yet");
+                    clock.sleep(pause.next(clock)).await;
+                }
+            }
+        };
+        self.0.slots.lock().remove(&uid);
+        deleted
+    }
+}
+
+/// The part of a status that the kubelet writes.
+fn own_part(status: &PodStatus) -> Value {
+    let mut status = status.clone();
+    status.conditions.retain(|c| OWN_CONDITIONS.contains(&c.type_.as_str()));
+    status.nominated_node_name = None;
+    status.ephemeral_container_statuses.clear();
+    serde_json::to_value(status).unwrap_or(Value::Null)
+}
+
+/// What turns `old` into `new` at the first level: changed fields whole, vanished ones as null.
+fn difference(old: &Value, new: &Value) -> Value {
+    let empty = Map::new();
+    let (old, new) = (old.as_object().unwrap_or(&empty), new.as_object().unwrap_or(&empty));
+    let mut patch = Map::new();
+    for (key, value) in new {
+        if old.get(key) != Some(value) {
+            patch.insert(key.clone(), value.clone());
+        }
+    }
+    for key in old.keys().filter(|key| !new.contains_key(*key)) {
+        patch.insert(key.clone(), Value::Null);
+    }
+    Value::Object(patch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_patch_names_what_differs() {
+        let check = |old: Value, new: Value, expected: Value| {
+            assert_eq!(difference(&old, &new), expected, "{old} to {new}");
+        };
+        check(json!({"phase": "Pending"}), json!({"phase": "Running"}), json!({"phase": "Running"}));
+        check(json!({"a": 1, "b": 2}), json!({"a": 1}), json!({"b": null}));
+        check(json!({"a": [1]}), json!({"a": [1]}), json!({}));
+    }
+
+    #[test]
+    fn foreign_conditions_are_not_sent() {
+        let status: PodStatus = serde_json::from_value(json!({
+            "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "True"}],
+            "nominatedNodeName": "n",
+        }))
+        .unwrap();
+        let own = own_part(&status);
+        assert_eq!(own["conditions"].as_array().map(Vec::len), Some(1));
+        assert_eq!(own.get("nominatedNodeName"), None);
+    }
+}

@@ -1,0 +1,84 @@
+//! Port forwarding: a connection to the pod's own localhost.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use apimachinery::status::Status;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use proto::v1::{self, port_forward_input::Kind as Input};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::mpsc,
+};
+
+use super::{Answers, Target, exec::driven};
+
+const CHUNK: usize = 32 * 1024;
+
+/// The first message.
+pub(super) async fn start_of(
+    input: &mut tonic::Streaming<v1::PortForwardInput>,
+) -> Result<v1::PortForwardStart, tonic::Status> {
+    match input.message().await? {
+        Some(v1::PortForwardInput { kind: Some(Input::Start(start)) }) => Ok(start),
+        _ => Err(tonic::Status::invalid_argument("the first message must name the port")),
+    }
+}
+
+/// Connects, and relays both ways.
+pub(super) async fn forward(
+    target: &Target,
+    port: u32,
+    mut input: tonic::Streaming<v1::PortForwardInput>,
+) -> Result<Answers<v1::PortForwardOutput>, Status> {
+    let port = u16::try_from(port)
+        .ok()
+        .filter(|port| *port > 0)
+        .ok_or_else(|| Status::bad_request(&format!("invalid port number: {port}")))?;
+    let sandbox = target.shared.read().sandbox.clone();
+    let pod = target.pod.metadata.name.clone().unwrap_or_default();
+    let Some(sandbox) = sandbox else {
+        return Err(Status::bad_request(&format!("pod {pod:?} is not running")));
+    };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let stream = sandbox.connect_tcp(address).await.map_err(|e| {
+        Status::internal(&format!(
+            "failed to connect to localhost:{port} inside namespace {pod:?}, IPv4: dial tcp4 {address}: connect: {}",
+            crate::probes::go_error(&e)
+        ))
+    })?;
+    let (sender, receiver) = mpsc::channel(16);
+    let relay = async move {
+        let (mut read, mut write) = tokio::io::split(stream);
+        let upwards = async {
+            while let Some(Ok(v1::PortForwardInput { kind: Some(Input::Data(data)) })) =
+                input.next().await
+            {
+                if write.write_all(&data).await.is_err() {
+                    return;
+                }
+            }
+            // The client has no more to say: the pod sees the end of the stream.
+            let _ = write.shutdown().await;
+            std::future::pending::<()>().await;
+        };
+        let downwards = async {
+            let mut buffer = BytesMut::with_capacity(CHUNK);
+            while let Ok(count) = read.read_buf(&mut buffer).await {
+                if count == 0 {
+                    return;
+                }
+                let data: Bytes = buffer.split().freeze();
+                if sender.send(Ok(v1::PortForwardOutput { data })).await.is_err() {
+                    return;
+                }
+                buffer.reserve(CHUNK);
+            }
+        };
+        tokio::select! {
+            () = upwards => {}
+            () = downwards => {}
+        }
+    };
+    Ok(driven(relay, receiver))
+}

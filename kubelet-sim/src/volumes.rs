@@ -1,0 +1,223 @@
+//! A pod's volumes: from the specification to folders, and from those to a container's mounts.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use apimachinery::api::core::{
+    Container, DownwardAPIVolumeFile, KeyToPath, Pod, Volume, VolumeMount,
+};
+use bytes::Bytes;
+use container_runtime::{
+    files::{Mount, MountSource},
+    volumes::{self, FileProjection},
+};
+use jiff::Timestamp;
+
+use crate::{
+    env::{expand, pod_field, resource_field},
+    objects::Referenced,
+};
+
+/// The mode of files where neither item nor volume says one.
+const DEFAULT_MODE: i32 = 0o644;
+
+type Payload = BTreeMap<String, FileProjection>;
+
+/// The folder of one of a pod's volumes.
+#[must_use]
+pub fn folder(pod_dir: &Path, volume: &str) -> PathBuf {
+    pod_dir.join("volumes").join(volume)
+}
+
+/// Writes all of a pod's volumes.
+///
+/// # Errors
+/// The message of a `FailedMount` event, after `MountVolume.SetUp failed for volume`.
+pub fn set_up(
+    pod: &Pod,
+    pod_dir: &Path,
+    referenced: &Referenced,
+    host_ip: &str,
+    now: Timestamp,
+) -> Result<(), String> {
+    for volume in &pod.spec.volumes {
+        let folder = folder(pod_dir, &volume.name);
+        let result = match payload(pod, volume, referenced, host_ip) {
+            Ok(Some(payload)) => volumes::write_atomically(&folder, &payload, now)
+                .map(|_| ())
+                .map_err(|e| e.to_string()),
+            Ok(None) => std::fs::create_dir_all(pod_dir.join("volumes"))
+                .map_err(|e| e.to_string())
+                .and_then(|()| volumes::prepare_empty_dir(&folder).map_err(|e| e.to_string())),
+            Err(message) => Err(message),
+        };
+        result.map_err(|message| {
+            format!("MountVolume.SetUp failed for volume {:?} : {message}", volume.name)
+        })?;
+    }
+    Ok(())
+}
+
+/// The files of a volume; None: an emptyDir.
+fn payload(
+    pod: &Pod,
+    volume: &Volume,
+    referenced: &Referenced,
+    host_ip: &str,
+) -> Result<Option<Payload>, String> {
+    let mut files = Payload::new();
+    if volume.empty_dir.is_some() {
+        return Ok(None);
+    }
+    if let Some(source) = &volume.config_map {
+        let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
+        let optional = source.optional == Some(true);
+        add_config_map(&mut files, referenced, &source.name, &source.items, mode, optional)?;
+    } else if let Some(source) = &volume.secret {
+        let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
+        let optional = source.optional == Some(true);
+        let name = source.secret_name.as_deref().unwrap_or_default();
+        add_secret(&mut files, referenced, name, &source.items, mode, optional)?;
+    } else if let Some(source) = &volume.downward_api {
+        let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
+        add_downward(&mut files, pod, &source.items, mode, host_ip)?;
+    } else if let Some(projected) = &volume.projected {
+        let mode = projected.default_mode.unwrap_or(DEFAULT_MODE);
+        for source in &projected.sources {
+            if let Some(map) = &source.config_map {
+                let optional = map.optional == Some(true);
+                add_config_map(&mut files, referenced, &map.name, &map.items, mode, optional)?;
+            } else if let Some(secret) = &source.secret {
+                let optional = secret.optional == Some(true);
+                add_secret(&mut files, referenced, &secret.name, &secret.items, mode, optional)?;
+            } else if let Some(downward) = &source.downward_api {
+                add_downward(&mut files, pod, &downward.items, mode, host_ip)?;
+            } else {
+                return Err("this source of a projected volume is not supported".to_owned());
+            }
+        }
+    } else {
+        return Err("this type of volume is not supported by this kubelet".to_owned());
+    }
+    Ok(Some(files))
+}
+
+fn add_config_map(
+    files: &mut Payload,
+    referenced: &Referenced,
+    name: &str,
+    items: &[KeyToPath],
+    mode: i32,
+    optional: bool,
+) -> Result<(), String> {
+    let Some(map) = referenced.config_maps.get(name) else {
+        return if optional { Ok(()) } else { Err(format!("configmap {name:?} not found")) };
+    };
+    let text = map.data.iter().map(|(k, v)| (k.clone(), Bytes::from(v.clone())));
+    let binary = map.binary_data.iter().map(|(k, v)| (k.clone(), Bytes::from(v.0.clone())));
+    project(files, text.chain(binary).collect(), items, mode, optional)
+}
+
+fn add_secret(
+    files: &mut Payload,
+    referenced: &Referenced,
+    name: &str,
+    items: &[KeyToPath],
+    mode: i32,
+    optional: bool,
+) -> Result<(), String> {
+    let Some(secret) = referenced.secrets.get(name) else {
+        return if optional { Ok(()) } else { Err(format!("secret {name:?} not found")) };
+    };
+    let data = secret.data.iter().map(|(k, v)| (k.clone(), Bytes::from(v.0.clone()))).collect();
+    project(files, data, items, mode, optional)
+}
+
+/// All keys, or those that the items name, at the items' paths.
+fn project(
+    files: &mut Payload,
+    data: BTreeMap<String, Bytes>,
+    items: &[KeyToPath],
+    mode: i32,
+    optional: bool,
+) -> Result<(), String> {
+    let bits = |mode: i32| u32::try_from(mode).unwrap_or(0) & 0o777;
+    if items.is_empty() {
+        let all = data.into_iter().map(|(k, data)| (k, FileProjection { data, mode: bits(mode) }));
+        files.extend(all);
+        return Ok(());
+    }
+    for item in items {
+        match data.get(&item.key) {
+            Some(content) => {
+                let mode = bits(item.mode.unwrap_or(mode));
+                files.insert(item.path.clone(), FileProjection { data: content.clone(), mode });
+            }
+            None if optional => {}
+            None => return Err(format!("references non-existent config key: {}", item.key)),
+        }
+    }
+    Ok(())
+}
+
+fn add_downward(
+    files: &mut Payload,
+    pod: &Pod,
+    items: &[DownwardAPIVolumeFile],
+    mode: i32,
+    host_ip: &str,
+) -> Result<(), String> {
+    for item in items {
+        let text = if let Some(field) = &item.field_ref {
+            pod_field(pod, &field.field_path, host_ip)?
+        } else if let Some(resource) = &item.resource_field_ref {
+            resource_field(pod, &Container::default(), resource, &BTreeMap::new())?
+        } else {
+            return Err(format!("{}: neither fieldRef nor resourceFieldRef", item.path));
+        };
+        let mode = u32::try_from(item.mode.unwrap_or(mode)).unwrap_or(0) & 0o777;
+        files.insert(item.path.clone(), FileProjection { data: text.into(), mode });
+    }
+    Ok(())
+}
+
+/// A container's mounts.
+///
+/// # Errors
+/// A mount names no volume of the pod.
+pub fn mounts(
+    pod: &Pod,
+    container: &Container,
+    pod_dir: &Path,
+    env: &[(String, String)],
+) -> Result<Vec<Mount>, String> {
+    container.volume_mounts.iter().map(|mount| one_mount(pod, mount, pod_dir, env)).collect()
+}
+
+fn one_mount(
+    pod: &Pod,
+    mount: &VolumeMount,
+    pod_dir: &Path,
+    env: &[(String, String)],
+) -> Result<Mount, String> {
+    let volume = pod
+        .spec
+        .volumes
+        .iter()
+        .find(|v| v.name == mount.name)
+        .ok_or_else(|| format!("no volume {:?} in pod", mount.name))?;
+    let lookup = |name: &str| env.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone());
+    let sub_path = match (&mount.sub_path, &mount.sub_path_expr) {
+        (_, Some(expression)) if !expression.is_empty() => Some(expand(expression, &lookup)),
+        (path, _) => path.clone().filter(|p| !p.is_empty()),
+    };
+    // Projected content belongs to the kubelet: containers read it only.
+    let writable = volume.empty_dir.is_some();
+    Ok(Mount {
+        path: mount.mount_path.clone(),
+        source: MountSource::Host { root: folder(pod_dir, &mount.name), sub_path },
+        read_only: !writable || mount.read_only == Some(true),
+    })
+}

@@ -1,0 +1,338 @@
+//! Starting one container.
+
+use client::events::EventType;
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use apimachinery::api::core::Container as Spec;
+use cni::userspace::SandboxSpec;
+use container_runtime::{
+    Container, ContainerSpec, DeclaredPort, ExecRequest, Protocol, files::Mount, logs,
+};
+
+use super::{Event, PodWorker, State, exit_of, next_run};
+use crate::{
+    env::{Sources, environment, expand_all},
+    lifecycle::Record,
+    objects::References,
+    probes::Kind,
+    volumes,
+};
+
+/// How long after a failure that the user must mend the next attempt is made.
+const RETRY: Duration = Duration::from_secs(10);
+/// How long after a failed volume.
+const VOLUME_RETRY: Duration = Duration::from_secs(2);
+
+/// Why a container cannot be started: reason and message of its waiting state.
+type Problem = (&'static str, String);
+
+impl PodWorker {
+    /// Starts a container; false: it cannot be started now.
+    pub(super) async fn start(&mut self, name: &str) -> bool {
+        if !self.prepare_pod().await {
+            return false;
+        }
+        let Some(spec) = self.spec(name).cloned() else { return false };
+        let record = self.records.entry(name.to_owned()).or_default();
+        next_run(record, &self.node.clock);
+        match self.create(&spec).await {
+            Ok(container) => {
+                self.started(&spec, &container);
+                true
+            }
+            Err((reason, message)) => {
+                let retry = self.node.clock.monotonic() + RETRY;
+                let event = match reason {
+                    "InvalidImageName" => "InspectFailed",
+                    _ => "Failed",
+                };
+                let text = match reason {
+                    "InvalidImageName" => message.clone(),
+                    _ => format!("Error: {message}"),
+                };
+                self.container_event(name, EventType::Warning, event, &text);
+                let record = self.records.entry(name.to_owned()).or_default();
+                record.problem = Some((reason.to_owned(), message));
+                record.retry_at = Some(retry);
+                false
+            }
+        }
+    }
+
+    /// Gives the pod its network and its volumes, once.
+    async fn prepare_pod(&mut self) -> bool {
+        let now = self.node.clock.monotonic();
+        if self.volumes_retry.is_some_and(|at| at > now) {
+            return false;
+        }
+        if !self.volumes_ready {
+            if let Err(message) = self.set_up_volumes().await {
+                self.node.event(&self.pod, EventType::Warning, "FailedMount", &message);
+                self.volumes_retry = Some(now + VOLUME_RETRY);
+                return false;
+            }
+            self.volumes_ready = true;
+            self.volumes_retry = None;
+        }
+        if self.sandbox.is_none() {
+            let key = SandboxSpec {
+                id: self.uid.clone(),
+                namespace: self.pod.metadata.namespace.clone().unwrap_or_default(),
+                name: self.pod.metadata.name.clone().unwrap_or_default(),
+            };
+            let added = if self.pod.spec.host_network == Some(true) {
+                Ok(self.node.own_sandbox())
+            } else {
+                self.node.network.add(key)
+            };
+            match added {
+                Ok(sandbox) => {
+                    sandbox.set_hosts_file(self.hosts_file(&sandbox.ip().to_string()));
+                    self.shared.write().sandbox = Some(sandbox.clone());
+                    self.sandbox = Some(sandbox);
+                }
+                Err(e) => {
+                    let message = format!(
+                        "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox: {e}"
+                    );
+                    self.node.event(&self.pod, EventType::Warning, "FailedCreatePodSandBox", &message);
+                    self.volumes_retry = Some(now + VOLUME_RETRY);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    async fn set_up_volumes(&self) -> Result<(), String> {
+        if self.pod.spec.volumes.is_empty() {
+            return Ok(());
+        }
+        let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
+        let references = References::of_volumes(&self.pod);
+        let referenced = self.node.objects.fetch(namespace, &references).await.map_err(|status| {
+            format!("MountVolume.SetUp failed: {}", status.message)
+        })?;
+        volumes::set_up(
+            &self.pod,
+            &self.dir,
+            &referenced,
+            &self.node.host_ip,
+            self.node.clock.now(),
+        )
+    }
+
+    /// `/etc/hosts` as the kubelet manages it.
+    fn hosts_file(&self, ip: &str) -> String {
+        let mut text = String::from(
+            "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
+             fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n",
+        );
+        let host = self.hostname();
+        match self.pod.spec.subdomain.as_deref().filter(|s| !s.is_empty()) {
+            Some(subdomain) => {
+                let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
+                text.push_str(&format!(
+                    "{ip}\t{host}.{subdomain}.{namespace}.svc.cluster.local\t{host}\n"
+                ));
+            }
+            None => text.push_str(&format!("{ip}\t{host}\n")),
+        }
+        if !self.pod.spec.host_aliases.is_empty() {
+            text.push_str("\n# Entries added by HostAliases.\n");
+            for alias in &self.pod.spec.host_aliases {
+                text.push_str(&format!("{}\t{}\n", alias.ip, alias.hostnames.join("\t")));
+            }
+        }
+        text
+    }
+
+    fn hostname(&self) -> String {
+        let own = self.pod.spec.hostname.clone().filter(|h| !h.is_empty());
+        let mut name =
+            own.unwrap_or_else(|| self.pod.metadata.name.clone().unwrap_or_default());
+        name.truncate(63);
+        name.trim_end_matches(['-', '.']).to_owned()
+    }
+
+    async fn create(&mut self, spec: &Spec) -> Result<Container, Problem> {
+        let image_name = spec.image.as_deref().unwrap_or_default();
+        let image = self.node.catalogue.resolve(image_name).map_err(|e| {
+            ("InvalidImageName", format!("Failed to apply default image tag {image_name:?}: {e}"))
+        })?;
+        self.pulled(spec, image_name, image.size_bytes);
+        let record = self.records.entry(spec.name.clone()).or_default();
+        record.image_id = image.id();
+
+        let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
+        let references = References::of_container(spec);
+        let referenced = self
+            .node
+            .objects
+            .fetch(namespace, &references)
+            .await
+            .map_err(|status| ("CreateContainerConfigError", status.message))?;
+        let services = self.node.services_of(namespace);
+        let mut pod = (*self.pod).clone();
+        pod.status.pod_ip = self.sandbox.as_ref().map(|s| s.ip().to_string());
+        let sources = Sources {
+            pod: &pod,
+            config_maps: &referenced.config_maps,
+            secrets: &referenced.secrets,
+            services: &services,
+            host_ip: &self.node.host_ip,
+            allocatable: &self.node.allocatable,
+        };
+        let env =
+            environment(spec, &sources).map_err(|message| ("CreateContainerConfigError", message))?;
+        let mounts: Vec<Mount> = volumes::mounts(&self.pod, spec, &self.dir, &env)
+            .map_err(|message| ("CreateContainerConfigError", message))?;
+        let Some(network) = self.sandbox.clone() else {
+            return Err(("CreateContainerError", "the pod has no sandbox".to_owned()));
+        };
+        let log_path = self.log_path(&spec.name);
+        self.remember_log(&spec.name, &log_path);
+        let container = self
+            .node
+            .runtime
+            .create(ContainerSpec {
+                name: spec.name.clone(),
+                image,
+                command: expand_all(&spec.command, &env),
+                args: expand_all(&spec.args, &env),
+                env,
+                working_dir: spec.working_dir.clone().filter(|d| !d.is_empty()),
+                mounts,
+                network,
+                hostname: self.hostname(),
+                ports: declared_ports(spec),
+                log_path,
+                stdin: spec.stdin == Some(true),
+                stdin_once: spec.stdin_once == Some(true),
+                tty: spec.tty == Some(true),
+                termination_message_path: spec
+                    .termination_message_path
+                    .clone()
+                    .unwrap_or_else(|| "/dev/termination-log".to_owned()),
+            })
+            .map_err(|e| ("CreateContainerError", e.to_string()))?;
+        self.container_event(&spec.name, EventType::Normal, "Created", "Container created");
+        if let Err(e) = container.start() {
+            return Err(("RunContainerError", e.to_string()));
+        }
+        self.container_event(&spec.name, EventType::Normal, "Started", "Container started");
+        Ok(container)
+    }
+
+    /// Images need no pulling; the events tell what a kubelet would have done.
+    fn pulled(&self, spec: &Spec, image: &str, size: i64) {
+        let present = !self.node.first_use(image);
+        if present && spec.image_pull_policy.as_deref() != Some("Always") {
+            let text = format!(
+                "Container image {image:?} already present on machine and can be accessed by the pod"
+            );
+            self.container_event(&spec.name, EventType::Normal, "Pulled", &text);
+        } else {
+            let pulling = format!("Pulling image {image:?}");
+            self.container_event(&spec.name, EventType::Normal, "Pulling", &pulling);
+            let text = format!(
+                "Successfully pulled image {image:?} in 0s (0s including waiting). Image size: {size} bytes."
+            );
+            self.container_event(&spec.name, EventType::Normal, "Pulled", &text);
+        }
+    }
+
+    fn log_path(&self, container: &str) -> PathBuf {
+        let restarts = self.records.get(container).map_or(0, |r| r.restarts);
+        logs::path(
+            &self.node.log_root(),
+            self.pod.metadata.namespace.as_deref().unwrap_or_default(),
+            self.pod.metadata.name.as_deref().unwrap_or_default(),
+            &self.uid,
+            container,
+            u32::try_from(restarts).unwrap_or(0),
+        )
+    }
+
+    fn remember_log(&self, container: &str, path: &std::path::Path) {
+        let mut shared = self.shared.write();
+        let logs: &mut BTreeMap<_, _> = &mut shared.logs;
+        let former = logs.remove(container).map(|(current, _)| current);
+        // After a reboot the run before is on disk, though this process has never seen it.
+        let former = former.or_else(|| self.log_before(container));
+        logs.insert(container.to_owned(), (path.to_owned(), former));
+    }
+
+    fn log_before(&self, container: &str) -> Option<PathBuf> {
+        let restarts = self.records.get(container)?.restarts.checked_sub(1)?;
+        let path = logs::path(
+            &self.node.log_root(),
+            self.pod.metadata.namespace.as_deref().unwrap_or_default(),
+            self.pod.metadata.name.as_deref().unwrap_or_default(),
+            &self.uid,
+            container,
+            u32::try_from(restarts).ok()?,
+        );
+        path.exists().then_some(path)
+    }
+
+    fn started(&mut self, spec: &Spec, container: &Container) {
+        let run = format!("containerd://{}", container.id());
+        self.shared.write().containers.insert(spec.name.clone(), container.clone());
+        let record: &mut Record = self.records.entry(spec.name.clone()).or_default();
+        record.state = State::Running { started_at: self.node.clock.now(), id: run };
+        record.started = spec.startup_probe.is_none();
+        record.ready = record.started && spec.readiness_probe.is_none();
+        record.stopping = false;
+        self.events.push(Box::pin(exit_of(spec.name.clone(), container.clone())));
+        if spec.startup_probe.is_some() {
+            self.start_probes(&spec.name, &[Kind::Startup]);
+        } else {
+            self.start_probes(&spec.name, &[Kind::Readiness, Kind::Liveness]);
+        }
+        self.post_start(spec, container);
+    }
+
+    /// Runs the postStart hook beside the container; its failure ends the container.
+    fn post_start(&self, spec: &Spec, container: &Container) {
+        let Some(hook) = spec.lifecycle.as_ref().and_then(|l| l.post_start.clone()) else { return };
+        let node = self.node.clone();
+        let running = container.clone();
+        let spec = spec.clone();
+        let pod_ip = self.sandbox.as_ref().map(cni::network::Sandbox::ip);
+        self.events.push(Box::pin(async move {
+            let name = spec.name.clone();
+            let run = running.id().to_string();
+            match crate::hooks::run(&node, &spec, &running, pod_ip, &hook).await {
+                Ok(()) => Event::Stopped,
+                Err(message) => Event::HookFailed {
+                    container: name,
+                    run,
+                    message: format!("PostStartHook failed: {message}"),
+                },
+            }
+        }));
+    }
+}
+
+fn declared_ports(spec: &Spec) -> Vec<DeclaredPort> {
+    spec.ports
+        .iter()
+        .filter_map(|p| {
+            Some(DeclaredPort {
+                name: p.name.clone().unwrap_or_default(),
+                port: u16::try_from(p.container_port).ok()?,
+                protocol: if p.protocol.as_deref() == Some("UDP") {
+                    Protocol::Udp
+                } else {
+                    Protocol::Tcp
+                },
+            })
+        })
+        .collect()
+}
+
+/// A process of a hook.
+pub(crate) fn hook_request(command: &[String]) -> ExecRequest {
+    ExecRequest { command: command.to_vec(), stdin: false, tty: false }
+}
