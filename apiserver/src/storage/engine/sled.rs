@@ -23,9 +23,12 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
+use rustix::fs::FlockOperation;
 
 use super::{Engine, Garbage, Group, Loaded, Record, RecordId, marker::DurableMarker};
 use crate::storage::{EngineError, OpenError, Revision, record};
@@ -48,9 +51,9 @@ const SLED_FLUSH_MS: u64 = 10_000;
 /// Records in a sled database in a directory of its own.
 pub struct SledEngine {
     dir: PathBuf,
+    // Dropped before the log, which waits for sled to let go of the file.
     database: sled::Db,
-    /// sled's log, for `fdatasync`.
-    log: File,
+    log: Log,
     marker: DurableMarker,
     scratch: Vec<u8>,
 }
@@ -70,7 +73,7 @@ impl SledEngine {
         let path = dir.join("db");
         let is_new = !path.exists();
         let database = guarded(|| config.open()).map_err(|failure| failure.on_open(&path))?;
-        let log = File::options().read(true).write(true).open(&path).map_err(io)?;
+        let log = Log::open(&path).map_err(io)?;
         let marker = DurableMarker::open(dir)?;
         let engine = Self { dir: dir.to_owned(), database, log, marker, scratch: Vec::new() };
         engine.check_format(is_new)?;
@@ -113,7 +116,7 @@ impl SledEngine {
 
     /// Makes a new database's files durable, and their names.
     fn sync_directory(&self) -> io::Result<()> {
-        self.log.sync_all()?;
+        self.log.file.sync_all()?;
         File::open(self.dir.join("conf"))?.sync_all()?;
         File::open(&self.dir)?.sync_all()?;
         match self.dir.parent() {
@@ -204,7 +207,7 @@ impl Engine for SledEngine {
                 operation: "fdatasync",
                 reason: error.to_string(),
             };
-            self.log.sync_data().map_err(sync_error)?;
+            self.log.sync().map_err(sync_error)?;
             if let Some(last) = group.records.last() {
                 self.marker.set(last.id().revision);
             }
@@ -213,7 +216,41 @@ impl Engine for SledEngine {
     }
 
     fn size(&self) -> u64 {
-        self.log.metadata().map_or(0, |metadata| metadata.len())
+        self.log.file.metadata().map_or(0, |metadata| metadata.len())
+    }
+}
+
+/// sled's log, on a descriptor of our own.
+struct Log {
+    file: File,
+    sync: SyncFn,
+}
+
+/// Makes what was written to a file durable; replaced by tests.
+type SyncFn = Box<dyn FnMut(&File) -> io::Result<()> + Send>;
+
+impl Log {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = File::options().read(true).write(true).open(path)?;
+        Ok(Self { file, sync: Box::new(File::sync_data) })
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        (self.sync)(&self.file)
+    }
+}
+
+impl Drop for Log {
+    /// Waits until the file can be opened again: a thread of sled's pool may hold it, and the lock on it, a moment longer
+    /// than the database.
+    fn drop(&mut self) {
+        for _ in 0..2000 {
+            if rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                return;
+            }
+            thread::park_timeout(Duration::from_millis(1));
+        }
+        tracing::warn!("sled still holds its log after it was closed");
     }
 }
 
@@ -321,3 +358,6 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "unknown panic".to_owned())
 }
+
+#[cfg(test)]
+mod tests;
