@@ -20,8 +20,9 @@ use crate::{field::go_quote, number::format_float32};
 const MAX_DEPTH: usize = 127;
 /// Most values that all aliases of a stream together may copy.
 const MAX_ALIASED: usize = 200_000;
-/// Most lines that [`read`] changes.
+/// Most lines that [`read`] changes, and most bytes that it reads again for it.
 const MAX_REPAIRS: usize = 500;
+const MAX_REREAD: usize = 16 << 20;
 const CORE: &str = "tag:yaml.org,2002:";
 
 struct Reader {
@@ -74,11 +75,14 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, YamlError> {
         result => return result,
     };
     let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
-    let deepest = lines.iter().map(|l| l.len() - l.trim_start().len()).max().unwrap_or(0) + 1;
+    let depth = |line: &String| line.len() - line.trim_start().len();
+    // Deeper than any indentation in force; lines that are nearly all blanks are not indentation.
+    let deepest = lines.iter().map(depth).max().unwrap_or(0).min(1000) + 1;
     let mut indented = HashSet::new();
-    for _ in 0..MAX_REPAIRS {
-        let column = first.column - 1;
-        let Some(line) = lines.get_mut(first.line - 1) else { break };
+    let size = text.len() + deepest;
+    for _ in 0..MAX_REPAIRS.min(MAX_REREAD / size) {
+        let column = first.column.saturating_sub(1);
+        let Some(line) = lines.get_mut(first.line.saturating_sub(1)) else { break };
         if first.message == TAB {
             let end = line.char_indices().nth(column).map_or(line.len(), |(i, _)| i);
             let start = line[..end].trim_end_matches([' ', '\t']).len();
