@@ -101,4 +101,6 @@ fn take_metadata(object: &mut Object, from: &Object, name: &str) {
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ use crate::registry::validation::{
 };
 
 /// A kind's rule for names: the messages for a name; with `prefix` it is a `generateName`.
-pub type NameRule = fn(name: &str, prefix: bool) -> Vec<String>;
+pub(crate) type NameRule = fn(name: &str, prefix: bool) -> Vec<String>;
 
 /// All annotations together, keys and values, in bytes.
 const MAX_ANNOTATIONS: usize = 256 << 10;
@@ -29,25 +29,25 @@ const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", ORPHAN, FOREGROUND];
 
 /// Names that are DNS subdomains, as most kinds'.
 #[must_use]
-pub fn dns_subdomain(name: &str, prefix: bool) -> Vec<String> {
+pub(crate) fn dns_subdomain(name: &str, prefix: bool) -> Vec<String> {
     is_dns1123_subdomain(&masked(name, prefix))
 }
 
 /// Names that are DNS labels (namespaces).
 #[must_use]
-pub fn dns_label(name: &str, prefix: bool) -> Vec<String> {
+pub(crate) fn dns_label(name: &str, prefix: bool) -> Vec<String> {
     is_dns1123_label(&masked(name, prefix))
 }
 
 /// Names that are DNS labels which begin with a letter (services).
 #[must_use]
-pub fn dns1035_label(name: &str, prefix: bool) -> Vec<String> {
+pub(crate) fn dns1035_label(name: &str, prefix: bool) -> Vec<String> {
     is_dns1035_label(&masked(name, prefix))
 }
 
 /// Names that are one segment of a URL's path (roles and bindings).
 #[must_use]
-pub fn path_segment(name: &str, _prefix: bool) -> Vec<String> {
+pub(crate) fn path_segment(name: &str, _prefix: bool) -> Vec<String> {
     is_path_segment_name(name)
 }
 
@@ -61,7 +61,7 @@ fn masked(name: &str, prefix: bool) -> std::borrow::Cow<'_, str> {
 
 /// Validates the metadata of a new object.
 #[must_use]
-pub fn validate(object: &Object, namespaced: bool, rule: NameRule) -> Vec<FieldError> {
+pub(crate) fn validate(object: &Object, namespaced: bool, rule: NameRule) -> Vec<FieldError> {
     let mut errors = Errors::default();
     check(object, namespaced, rule, &mut errors);
     errors.0
@@ -69,7 +69,7 @@ pub fn validate(object: &Object, namespaced: bool, rule: NameRule) -> Vec<FieldE
 
 /// Validates the metadata of a replacement against what is stored.
 #[must_use]
-pub fn validate_update(object: &Object, old: &Object) -> Vec<FieldError> {
+pub(crate) fn validate_update(object: &Object, old: &Object) -> Vec<FieldError> {
     let mut errors = Errors::default();
     check_update(object, old, &mut errors);
     errors.0

@@ -121,6 +121,10 @@ pub trait Strategy: Send + Sync + 'static {
     }
 
     /// Writes a `scale` subresource back into its object.
+    #[allow(
+        clippy::wrong_self_convention,
+        reason = "the counterpart of to_scale; self is the kind"
+    )]
     fn from_scale(&self, _object: &mut Object, _scale: &Object) -> Result<(), Status> {
         Err(Status::internal("this resource has no scale"))
     }

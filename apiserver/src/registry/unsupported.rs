@@ -309,11 +309,12 @@ impl Warnings {
                         if (*other, other_protocol) != (own, &protocol) {
                             continue;
                         }
+                        let any_ip = ip.is_empty() || other_ip.is_empty();
+                        let overlaps =
+                            host == 0 || *other_host == 0 || (any_ip && *other_host == host);
                         let what = if *other_ip == ip && *other_host == host {
                             "duplicate"
-                        } else if host == 0 || *other_host == 0 {
-                            "overlapping"
-                        } else if (ip.is_empty() || other_ip.is_empty()) && *other_host == host {
+                        } else if overlaps {
                             "overlapping"
                         } else {
                             continue;

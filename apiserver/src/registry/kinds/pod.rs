@@ -137,7 +137,7 @@ impl Strategy for Pod {
         }
         let seconds =
             object.get_i64(&["spec", "terminationGracePeriodSeconds"]).unwrap_or_default();
-        (seconds != 0).then_some(if seconds < 0 { 1 } else { seconds })
+        Some(if seconds < 0 { 1 } else { seconds })
     }
 
     fn selectable_field_names(&self) -> &'static [&'static str] {

@@ -108,25 +108,21 @@ fn check(object: &Object, errors: &mut Errors) {
         errors.too_long(&data, MAX_SIZE);
     }
     match object.get_str(&["type"]) {
-        "kubernetes.io/service-account-token" => {
-            if object.annotation(SERVICE_ACCOUNT_NAME).is_none_or(str::is_empty) {
-                let metadata = At::top(object, "metadata");
-                let annotations = metadata.get("annotations");
-                errors.required(&annotations.key(SERVICE_ACCOUNT_NAME), "");
-            }
+        "kubernetes.io/service-account-token"
+            if object.annotation(SERVICE_ACCOUNT_NAME).is_none_or(str::is_empty) =>
+        {
+            let metadata = At::top(object, "metadata");
+            let annotations = metadata.get("annotations");
+            errors.required(&annotations.key(SERVICE_ACCOUNT_NAME), "");
         }
         "kubernetes.io/dockercfg" => json_key(&data, ".dockercfg", errors),
         "kubernetes.io/dockerconfigjson" => json_key(&data, ".dockerconfigjson", errors),
-        "kubernetes.io/basic-auth" => {
-            if !data.has("username") && !data.has("password") {
-                errors.required(&data.key("username"), "");
-                errors.required(&data.key("password"), "");
-            }
+        "kubernetes.io/basic-auth" if !data.has("username") && !data.has("password") => {
+            errors.required(&data.key("username"), "");
+            errors.required(&data.key("password"), "");
         }
-        "kubernetes.io/ssh-auth" => {
-            if data.str("ssh-privatekey").is_empty() {
-                errors.required(&data.key("ssh-privatekey"), "");
-            }
+        "kubernetes.io/ssh-auth" if data.str("ssh-privatekey").is_empty() => {
+            errors.required(&data.key("ssh-privatekey"), "");
         }
         "kubernetes.io/tls" => {
             for key in ["tls.crt", "tls.key"] {

@@ -52,7 +52,7 @@ pub(super) fn status_counts(status: &At<'_>, counts: &[&str], errors: &mut Error
     for name in counts.iter().filter(|name| name.ends_with("Replicas") && **name != "replicas") {
         let count = status.get(name);
         if count.int() > total {
-            errors.invalid(&count, "cannot be greater than status.replicas");
+            errors.invalid_as(&count, count.int(), "cannot be greater than status.replicas");
         }
     }
     let (available, ready) = (status.get("availableReplicas"), status.get("readyReplicas"));

@@ -25,7 +25,7 @@ enum Step<'a> {
 pub(crate) struct At<'a> {
     value: Option<&'a Value>,
     step: Step<'a>,
-    parent: Option<&'a At<'a>>,
+    parent: Option<&'a Self>,
 }
 
 impl<'a> At<'a> {
@@ -209,12 +209,11 @@ impl Errors {
     }
 
     /// One mistake for each message, the value shown as `value`.
-    pub(crate) fn each_as(
-        &mut self,
-        at: &At<'_>,
-        value: impl Into<Value> + Clone,
-        messages: Vec<String>,
-    ) {
+    pub(crate) fn each_as(&mut self, at: &At<'_>, value: impl Into<Value>, messages: Vec<String>) {
+        if messages.is_empty() {
+            return;
+        }
+        let value: Value = value.into();
         for message in messages {
             self.invalid_as(at, value.clone(), message);
         }
@@ -290,7 +289,7 @@ impl Errors {
     }
 }
 
-/// Whether two values mean the same: absent, null, an empty list and an empty map are one
+/// Whether two values mean the same: absent, null, an empty list, and a map with nothing in it are one
 /// (`apiequality.Semantic.DeepEqual`; quantities are canonical since defaulting).
 pub(crate) fn same(a: Option<&Value>, b: Option<&Value>) -> bool {
     match (a.filter(|v| !is_nothing(v)), b.filter(|v| !is_nothing(v))) {
@@ -311,7 +310,7 @@ fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Array(list) => list.is_empty(),
-        Value::Object(map) => map.is_empty(),
+        Value::Object(map) => map.values().all(is_nothing),
         _ => false,
     }
 }

@@ -235,8 +235,9 @@ fn dns_config(spec: &At<'_>, errors: &mut Errors) {
     for search in searches.items() {
         let name = search.text();
         let name = if name == "." { continue } else { name.strip_suffix('.').unwrap_or(name) };
-        // Underscores are allowed here, unlike in names of objects.
-        errors.each_as(&search, name, is_dns1123_subdomain(&name.replace('_', "-")));
+        // Underscores are allowed here, unlike in names of objects, at a label's start too.
+        let plain = format!(".{name}").replace("._", ".x").replace('_', "-");
+        errors.each_as(&search, name, is_dns1123_subdomain(&plain[1..]));
     }
     for option in config.get("options").items() {
         if option.str("name").is_empty() {

@@ -17,9 +17,6 @@ const NOT_FOR_WINDOWS: &str = "cannot be set for a windows pod";
 /// The security context of a pod; `spec` is the whole pod spec.
 pub(crate) fn of_pod(spec: &At<'_>, errors: &mut Errors) {
     let context = spec.get("securityContext");
-    if context.is_empty() {
-        return;
-    }
     for (name, check) in [
         ("fsGroup", is_valid_group_id as fn(i64) -> Vec<String>),
         ("runAsUser", is_valid_user_id),

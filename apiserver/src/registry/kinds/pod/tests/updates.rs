@@ -1,0 +1,146 @@
+//! What may change in a pod, and what a status may say.
+
+use serde_json::json;
+
+use super::{Pod, base};
+use crate::registry::{
+    kinds::testing::{check_update, created, replaced, rows},
+    strategy::Strategy,
+};
+
+#[test]
+fn a_running_pod_hardly_changes() {
+    let not_other = |change: &str| {
+        format!(
+            "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n  {change}"
+        )
+    };
+    rows! { check_update(&Pod, "", &base());
+        => [];
+        "metadata.labels.a" = "b" => [];
+        "metadata.name" = "other" => ["metadata.name: Invalid value: \"other\": field is immutable"];
+        "metadata.uid" = "u" => ["metadata.uid: Invalid value: \"u\": field is immutable"];
+        "spec.containers.0.image" = "nginx:2" => [];
+        "spec.containers.0.image" = "" => ["spec.containers[0].image: Required value", "spec.containers[0].image: Required value"];
+        "spec.containers.1" = {"name": "b", "image": "b"} => ["spec.containers: Forbidden: pod updates may not add or remove containers"];
+        "spec.containers.0.args" = ["x"] => [&not_other("spec.containers[0].args: (unset) -> [\"x\"]")];
+        "spec.nodeName" = "n" => [&not_other("spec.nodeName: (unset) -> \"n\"")];
+        "spec.restartPolicy" = "Never" => [&not_other("spec.restartPolicy: \"Always\" -> \"Never\"")];
+        "spec.activeDeadlineSeconds" = 5 => [];
+        "spec.tolerations.0" = {"key": "a", "operator": "Exists"} => [];
+        "spec.schedulingGates.0.name" = "a" => ["spec.schedulingGates[0].name: Forbidden: only deletion is allowed, but found new scheduling gate 'a'"];
+        "metadata.annotations.kubernetes~io/config~mirror" = "x", "spec.nodeName" = null
+            => ["metadata.annotations[kubernetes.io/config.mirror]: Invalid value: \"x\": must set spec.nodeName if mirror pod annotation is set",
+                "metadata.annotations[kubernetes.io/config.mirror]: Forbidden: may not add mirror pod annotation"];
+    }
+    let mut tolerant = base();
+    tolerant["spec"]["tolerations"] =
+        json!([{"key": "a", "operator": "Exists", "effect": "NoExecute"}]);
+    tolerant["spec"]["activeDeadlineSeconds"] = json!(5);
+    rows! { check_update(&Pod, "", &tolerant);
+        "spec.tolerations.0.tolerationSeconds" = 7 => [];
+        "spec.tolerations" = [] => ["spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds"];
+        "spec.activeDeadlineSeconds" = 6 => ["spec.activeDeadlineSeconds: Invalid value: 6: must be less than or equal to previous value"];
+        "spec.activeDeadlineSeconds" = null => ["spec.activeDeadlineSeconds: Invalid value: null: must not update from a positive integer to nil value"];
+    }
+    let mut gated = base();
+    gated["spec"]["schedulingGates"] = json!([{"name": "a"}]);
+    gated["spec"]["nodeSelector"] = json!({"a": "b"});
+    rows! { check_update(&Pod, "", &gated);
+        "spec.schedulingGates" = [] => [];
+        "spec.nodeSelector.c" = "d" => [];
+        "spec.nodeSelector.a" = "z"
+            => ["spec.nodeSelector: Invalid value: {\"a\":\"z\"}: only additions to spec.nodeSelector are allowed (no mutations or deletions)",
+                &not_other("spec.nodeSelector.a: \"b\" -> \"z\"")];
+    }
+}
+
+#[test]
+fn each_hand_writes_its_part() {
+    let old = created(&Pod, &base(), &[]);
+    let new = replaced(
+        &Pod,
+        "",
+        &old,
+        &[("status.phase", json!("Running")), ("metadata.labels.a", json!("b"))],
+    );
+    assert_eq!(new.get_str(&["status", "phase"]), "Pending");
+    assert_eq!(new.label("a"), Some("b"));
+    let edits = [
+        ("status.phase", json!("Running")),
+        ("status.qosClass", json!(null)),
+        ("spec.nodeName", json!("n")),
+        ("metadata.ownerReferences", json!([{"name": "x"}])),
+        ("metadata.labels.a", json!("b")),
+    ];
+    let new = replaced(&Pod, "status", &old, &edits);
+    assert_eq!(new.get(&["status"]), Some(&json!({"phase": "Running", "qosClass": "BestEffort"})));
+    assert_eq!(new.get(&["spec"]), old.get(&["spec"]));
+    assert_eq!(new.get(&["metadata", "ownerReferences"]), None);
+    assert_eq!(new.label("a"), Some("b"));
+}
+
+#[test]
+fn a_status_is_checked() {
+    rows! { check_update(&Pod, "status", &base());
+        "status" = {"phase": "Running", "podIP": "10.1.1.1", "podIPs": [{"ip": "10.1.1.1"}]} => [];
+        "status.qosClass" = "Guaranteed" => ["status.qosClass: Invalid value: \"Guaranteed\": field is immutable"];
+        "status.podIPs" = [{"ip": "x"}]
+            => ["status.podIPs[0]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"];
+        "status.podIPs" = [{"ip": "1.1.1.1"}, {"ip": "1.1.1.2"}]
+            => ["status.podIPs: Invalid value: [{\"ip\":\"1.1.1.1\"},{\"ip\":\"1.1.1.2\"}]: may specify no more than one IP for each IP family"];
+        "status.hostIPs" = [{"ip": "1.1.1.1"}] => ["status.hostIPs[0].ip: Invalid value: \"1.1.1.1\": must be equal to `hostIP`"];
+    }
+    let mut once = base();
+    once["spec"]["restartPolicy"] = json!("OnFailure");
+    let status = |state: serde_json::Value| json!([{"name": "nginx", "state": state}]);
+    let check = |before: serde_json::Value, expected: &[&str]| {
+        let mut old = created(&Pod, &once, &[]);
+        old.set(&["status", "containerStatuses"], status(before));
+        let edits = [("status.containerStatuses", status(json!({"running": {}})))];
+        let new = replaced(&Pod, "status", &old, &edits);
+        let mut errors = crate::registry::validation::at::Errors::default();
+        super::super::update::status(&new, &old, &mut errors);
+        assert_eq!(errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+    };
+    check(json!({"terminated": {"exitCode": 1}}), &[]);
+    check(
+        json!({"terminated": {"exitCode": 0}}),
+        &[
+            "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state",
+        ],
+    );
+}
+
+#[test]
+fn a_pod_that_runs_nowhere_is_deleted_at_once() {
+    let check = |edits: &[(&str, serde_json::Value)], expected: Option<i64>| {
+        let mut pod = created(&Pod, &base(), edits);
+        for (path, value) in edits.iter().filter(|(path, _)| path.starts_with("status")) {
+            pod.set(&path.split('.').collect::<Vec<_>>(), value.clone());
+        }
+        assert_eq!(Pod.default_grace_period(&pod), expected, "{edits:?}");
+    };
+    check(&[], None);
+    check(&[("spec.nodeName", json!("n"))], Some(30));
+    check(&[("spec.nodeName", json!("n")), ("status.phase", json!("Failed"))], None);
+    check(
+        &[("spec.nodeName", json!("n")), ("spec.terminationGracePeriodSeconds", json!(-3))],
+        Some(1),
+    );
+    check(
+        &[("spec.nodeName", json!("n")), ("spec.terminationGracePeriodSeconds", json!(0))],
+        Some(0),
+    );
+}
+
+#[test]
+fn selectors_see_what_they_may() {
+    let pod = created(&Pod, &base(), &[("spec.nodeName", json!("n"))]);
+    let fields = Pod.selectable_fields(&pod);
+    let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, Pod.selectable_field_names());
+    assert!(fields.contains(&("spec.nodeName", "n".to_owned())));
+    assert!(fields.contains(&("spec.hostNetwork", "false".to_owned())));
+    assert!(fields.contains(&("status.phase", "Pending".to_owned())));
+}
