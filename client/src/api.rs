@@ -11,6 +11,8 @@
 
 mod dynamic;
 mod request;
+#[cfg(test)]
+mod tests;
 mod typed;
 
 use std::sync::Arc;

@@ -13,6 +13,9 @@
 //! pods.synced().await;
 //! ```
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     any::{Any, TypeId},
     collections::HashMap,

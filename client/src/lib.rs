@@ -9,6 +9,8 @@
 //! | [`retry`] | trying again after conflicts and failures |
 //! | [`reflector`], [`store`], [`informer`] | a local copy of a collection, kept current, shared by its users |
 //! | [`workqueue`], [`controller`] | keys to be worked on, and the workers |
+//! | [`leader_election`] | one leader among several processes |
+//! | [`events`] | events on objects, counted and combined |
 //!
 //! Everything takes its time from a [`Clock`](component_base::clock::Clock), so that a controller can be tested on virtual time.
 //!
@@ -16,12 +18,16 @@
 
 pub mod api;
 pub mod controller;
+pub mod events;
 pub mod informer;
+pub mod leader_election;
 pub mod options;
 pub mod reflector;
 pub mod retry;
 pub mod store;
 pub mod stored;
+#[cfg(test)]
+mod testing;
 pub mod watch;
 pub mod wire;
 pub mod workqueue;
@@ -29,6 +35,7 @@ pub mod workqueue;
 pub use self::{
     api::{Client, List, Reply, ResourceApi, Table},
     controller::Action,
+    events::{EventRecorder, EventType},
     informer::{Informer, Informers},
     options::{
         DeleteOptions, FieldValidation, IncludeObject, ListOptions, Patch, Propagation,

@@ -137,27 +137,29 @@ impl<T: Stored> Reflector<T> {
                         Err(status) => self.recover(resource_version, "watch", &status).await,
                     }
                 }
-                State::Watching { resource_version, stream, watch } => match stream.as_mut().next().await {
-                    Some(Ok(event)) => {
-                        watch.had_events = true;
-                        self.backoff.reset();
-                        return told(event, resource_version);
-                    }
-                    Some(Err(status)) => {
-                        let resource_version = std::mem::take(resource_version);
-                        self.recover(resource_version, "watch", &status).await;
-                    }
-                    None => {
-                        let lived = self.clock.monotonic().saturating_sub(watch.since);
-                        let short = !watch.had_events && lived < SHORT_WATCH;
-                        let resource_version = std::mem::take(resource_version);
-                        self.state = State::Listed { resource_version };
-                        if short {
-                            let status = Status::service_unavailable("the watch ended at once");
-                            self.pause("watch", &status).await;
+                State::Watching { resource_version, stream, watch } => {
+                    match stream.as_mut().next().await {
+                        Some(Ok(event)) => {
+                            watch.had_events = true;
+                            self.backoff.reset();
+                            return told(event, resource_version);
+                        }
+                        Some(Err(status)) => {
+                            let resource_version = std::mem::take(resource_version);
+                            self.recover(resource_version, "watch", &status).await;
+                        }
+                        None => {
+                            let lived = self.clock.monotonic().saturating_sub(watch.since);
+                            let short = !watch.had_events && lived < SHORT_WATCH;
+                            let resource_version = std::mem::take(resource_version);
+                            self.state = State::Listed { resource_version };
+                            if short {
+                                let status = Status::service_unavailable("the watch ended at once");
+                                self.pause("watch", &status).await;
+                            }
                         }
                     }
-                },
+                }
             }
         }
     }
