@@ -34,7 +34,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 const CLIENTS: usize = 64;
-const SPAN: Duration = Duration::from_secs(2);
+const SPAN: Duration = Duration::from_secs(1);
+const ROUNDS: usize = 5;
 const REQUEST: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
 const NODE_PORT: u16 = 30080;
 
@@ -63,21 +64,21 @@ async fn measure() {
         ("node port, pod on the node", SocketAddr::new(host(2), NODE_PORT)),
         ("node port, pod on another node", SocketAddr::new(host(1), NODE_PORT)),
     ];
-    let mut base = (0.0, 0.0);
-    for round in 1..=2 {
-        println!("round {round}");
-        for (name, address) in places {
-            let (rate, bytes) = (connections(address).await, throughput(address).await);
-            if address == direct {
-                base = (rate, bytes);
-            }
-            println!(
-                "  {name:<32} {rate:>8.0} connections/s ({:.2})  {:>6.2} GB/s ({:.2})",
-                rate / base.0,
-                bytes / 1e9,
-                bytes / base.1
-            );
+    // The machine's noise is larger than the difference: take turns, and compare the best of each.
+    let mut best = [(0.0_f64, 0.0_f64); 3];
+    for _ in 0..ROUNDS {
+        for ((_, address), best) in places.iter().zip(&mut best) {
+            best.0 = best.0.max(connections(*address).await);
+            best.1 = best.1.max(throughput(*address).await);
         }
+    }
+    for ((name, _), (rate, bytes)) in places.iter().zip(best) {
+        println!(
+            "{name:<32} {rate:>8.0} connections/s ({:.2})  {:>6.2} GB/s ({:.2})",
+            rate / best[0].0,
+            bytes / 1e9,
+            bytes / best[0].1
+        );
     }
     for child in [&mut server, &mut entry] {
         drop(child.stdin.take());

@@ -26,3 +26,9 @@ pub(crate) fn receive(fd: &OwnedFd, buffer: &mut ReadBuf<'_>, wanted: usize) -> 
     buffer.advance(count);
     Ok(count)
 }
+
+/// Writing to a closed connection is an error, not a signal. (Elsewhere Rust's runtime ignores the signal.)
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) const SEND_FLAGS: rustix::net::SendFlags = rustix::net::SendFlags::NOSIGNAL;
+#[cfg(target_vendor = "apple")]
+pub(crate) const SEND_FLAGS: rustix::net::SendFlags = rustix::net::SendFlags::empty();

@@ -99,15 +99,20 @@ impl FabricConfig {
     /// The usual cluster, inside this process, closed to the outside.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        let range = |a, b, prefix| {
-            Cidr::new(Ipv4Addr::new(a, b, 0, 0).into(), prefix).expect("a prefix below 32")
+        let range = |[a, b, c]: [u8; 3], prefix| {
+            Cidr::new(Ipv4Addr::new(a, b, c, 0).into(), prefix).expect("a prefix below 32")
         };
         Self {
             clock,
             socket_dir: None,
             host_backends: HashMap::new(),
             egress: Egress::Refused,
-            virtual_ranges: vec![range(10, 244, 16), range(10, 96, 12)],
+            // Pods, Services, nodes.
+            virtual_ranges: vec![
+                range([10, 244, 0], 16),
+                range([10, 96, 0], 12),
+                range([192, 168, 1], 24),
+            ],
             host_address: Ipv4Addr::new(192, 168, 1, 1).into(),
             // What Linux takes with `net.ipv4.tcp_syn_retries` = 6.
             connect_timeout: Duration::from_secs(127),

@@ -23,7 +23,7 @@ use std::{
 use parking_lot::Mutex;
 use rustix::{
     io::Errno,
-    net::{SendAncillaryBuffer, SendFlags, Shutdown, send, sendmsg, shutdown},
+    net::{SendAncillaryBuffer, Shutdown, send, sendmsg, shutdown},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, unix::AsyncFd};
 
@@ -190,7 +190,7 @@ impl AsyncWrite for PodStream {
     ) -> Poll<io::Result<usize>> {
         let admitted = ready!(self.poll_admit(context, Direction::Write, buffer.len()));
         let buffer = &buffer[..admitted.min(buffer.len())];
-        self.poll_send(context, |fd| send(fd, buffer, SendFlags::NOSIGNAL))
+        self.poll_send(context, |fd| send(fd, buffer, descriptor::SEND_FLAGS))
     }
 
     fn poll_write_vectored(
@@ -203,7 +203,7 @@ impl AsyncWrite for PodStream {
             return self.poll_write(context, first.map_or(&[][..], |buffer| buffer));
         }
         self.poll_send(context, |fd| {
-            sendmsg(fd, buffers, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)
+            sendmsg(fd, buffers, &mut SendAncillaryBuffer::default(), descriptor::SEND_FLAGS)
         })
     }
 

@@ -93,6 +93,8 @@ pub(super) enum Hop {
     Link(Arc<Link>),
     /// A socket of the host that stands for an address in the cluster.
     Backend(SocketAddr),
+    /// Another port of an address that has backends.
+    Closed,
     Outside,
     Nowhere,
 }
@@ -233,12 +235,21 @@ impl NodeInner {
             Hop::Here => self.receive(call).await,
             _ if call.hops >= MAX_HOPS => link::no_route(call.fd),
             Hop::Peer(peer) => peer.receive(Call { hops: call.hops + 1, ..call }).await,
-            Hop::Link(link) => link.connect(call).await,
+            Hop::Link(link) => {
+                // The peer gives up before; this is for a process that stands still.
+                let fabric = self.fabric();
+                let patience = fabric.config().connect_timeout * 2;
+                let connected = fabric.clock().timeout(patience, link.connect(call)).await;
+                connected.unwrap_or_else(|_elapsed| {
+                    Err(Failed { error: network::timed_out(), fd: None })
+                })
+            }
             Hop::Backend(real) => self.connect_out(call, real).await,
             Hop::Outside => {
                 let to = call.to;
                 self.connect_out(call, to).await
             }
+            Hop::Closed => failed(network::refused(), call.fd),
             Hop::Nowhere => link::no_route(call.fd),
         }
     }
@@ -324,8 +335,12 @@ impl NodeInner {
     /// Says where an address leads.
     pub(super) fn route(&self, to: SocketAddr) -> Hop {
         let (fabric, ip) = (self.fabric(), to.ip());
-        if let Some(real) = fabric.config().host_backends.get(&to) {
+        let backends = &fabric.config().host_backends;
+        if let Some(real) = backends.get(&to) {
             return Hop::Backend(*real);
+        }
+        if backends.keys().any(|address| address.ip() == ip) {
+            return Hop::Closed;
         }
         if self.own().owns(ip) || self.pod_cidr().contains(ip) {
             return Hop::Here;
@@ -345,15 +360,40 @@ fn may_try_next(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkDown | NetworkUnreachable)
 }
 
-/// Whether an address is outside the cluster and may be dialled there. The host's own loopback never is: no pod
-/// must reach what listens on 127/8.
+/// Whether an address is outside the cluster and may be dialled there.
 fn leads_outside(fabric: &Fabric, ip: IpAddr) -> bool {
-    let inside = fabric.config().virtual_ranges.iter().any(|range| range.contains(ip));
-    let special = match ip {
-        IpAddr::V4(v4) => {
-            v4.is_loopback() || v4.is_unspecified() || v4.is_broadcast() || v4.octets()[0] == 0
+    let config = fabric.config();
+    let inside = config.virtual_ranges.iter().any(|range| range.contains(ip));
+    config.egress == Egress::Allowed && !inside && is_dialable(ip)
+}
+
+/// The host's own loopback is never dialled for a pod: no pod must reach what listens on 127/8. Nor is what Linux takes
+/// for it ("this network"), nor what is no single machine's address.
+fn is_dialable(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => !v4.is_loopback() && v4.octets()[0] != 0 && v4.octets()[0] < 224,
+        IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unspecified() && !v6.is_multicast(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hosts_loopback_is_never_dialled() {
+        let check =
+            |ip: &str, expected| assert_eq!(is_dialable(ip.parse().unwrap()), expected, "{ip}");
+        for ip in
+            ["127.0.0.1", "127.255.0.9", "0.0.0.0", "0.1.2.3", "::1", "::", "::ffff:127.0.0.1"]
+        {
+            check(ip, false);
         }
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unspecified(),
-    };
-    fabric.config().egress == Egress::Allowed && !inside && !special && !ip.is_multicast()
+        for ip in ["224.0.0.1", "255.255.255.255", "240.0.0.1", "ff02::1"] {
+            check(ip, false);
+        }
+        for ip in ["8.8.8.8", "10.0.0.1", "169.254.169.254", "2001:db8::1"] {
+            check(ip, true);
+        }
+    }
 }

@@ -77,7 +77,8 @@ impl NodeInner {
                 Ok(())
             }
             Hop::Outside => Err(Lost::Outside),
-            Hop::Backend(_) | Hop::Nowhere => Err(Lost::NoRoute),
+            Hop::Backend(_) | Hop::Closed => Err(Lost::Refused),
+            Hop::Nowhere => Err(Lost::NoRoute),
         }
     }
 
@@ -182,7 +183,7 @@ impl UdpTransport for PodSocket {
             to.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
         }
         let node = self.node.upgrade().ok_or_else(network::network_down)?;
-        if self.pod.next_source_port().is_err() {
+        if self.pod.is_closed() {
             return Err(network::network_down());
         }
         let source = |ip| match self.local.ip() {

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     cidr::Cidr,
     ipam::{Ipam, IpamError},
-    network::{Sandbox, SandboxIdentity},
+    network::{Sandbox, SandboxIdentity, Shaper},
     rules::{Protocol, RuleDelta, RuleSet, ServicePortName},
 };
 
@@ -340,6 +340,21 @@ impl Node {
     pub fn listening(&self, id: &str) -> Vec<(Protocol, std::net::SocketAddr)> {
         let pods = self.0.pods.read();
         pods.by_id.get(id).map_or_else(Vec::new, |(_, pod)| pod.listening())
+    }
+
+    /// Shapes the connections that a pod opens or accepts from now on; `None` lets them be.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn set_shaper(
+        &self,
+        id: &str,
+        shaper: Option<Arc<dyn Shaper>>,
+    ) -> Result<(), SandboxError> {
+        let pods = self.0.pods.read();
+        let (_, pod) = pods.by_id.get(id).ok_or_else(|| SandboxError::NotFound(id.to_owned()))?;
+        pod.streams().set_shaper(shaper);
+        Ok(())
     }
 
     /// Returns the rules in force.

@@ -101,6 +101,10 @@ impl PodNet {
         if ports.is_closed() { Err(network::network_down()) } else { Ok(ports.next_source_port()) }
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.ports.lock().is_closed()
+    }
+
     pub(super) fn is_listening(&self, to: SocketAddr, protocol: Protocol) -> bool {
         self.ports.lock().find(to, protocol).is_some()
     }

@@ -7,22 +7,23 @@ use std::{
 };
 
 use rustix::net::{
-    AddressFamily, SocketFlags, SocketType, accept_with, bind, listen, socket_with, socketpair,
-    sockopt,
+    AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, socketpair, sockopt,
 };
 
-const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+use self::flags::{FLAGS, accept_prepared, prepare};
+
 /// What the kernel allows to wait for `accept`; it cuts this to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
 /// Makes the two ends of a connection.
 pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)?)
+    let (a, b) = socketpair(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)?;
+    Ok((prepare(a)?, prepare(b)?))
 }
 
 /// Makes a TCP socket that holds `address` but refuses connections until [`start_listening`].
 pub(super) fn reserve_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
-    let socket = socket_with(family(address), SocketType::STREAM, FLAGS, None)?;
+    let socket = prepare(socket_with(family(address), SocketType::STREAM, FLAGS, None)?)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     bind(&socket, &address)?;
     Ok(socket)
@@ -35,7 +36,7 @@ pub(super) fn start_listening(socket: &OwnedFd) -> io::Result<()> {
 
 /// Takes the next connection of a listening socket, and who connected.
 pub(super) fn accept(socket: &OwnedFd) -> io::Result<(OwnedFd, SocketAddr)> {
-    let connection = accept_with(socket, FLAGS)?;
+    let connection = accept_prepared(socket)?;
     let peer = rustix::net::getpeername(&connection)?
         .and_then(|address| SocketAddr::try_from(address).ok())
         .ok_or(rustix::io::Errno::NOTCONN)?;
@@ -57,4 +58,38 @@ pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, address.port())
+}
+
+#[cfg(not(target_vendor = "apple"))]
+mod flags {
+    use super::{OwnedFd, SocketFlags, io};
+
+    pub(super) const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+    pub(super) fn prepare(socket: OwnedFd) -> io::Result<OwnedFd> {
+        Ok(socket)
+    }
+
+    pub(super) fn accept_prepared(socket: &OwnedFd) -> io::Result<OwnedFd> {
+        Ok(rustix::net::accept_with(socket, FLAGS)?)
+    }
+}
+
+/// Where the system takes no flags, they are set right after.
+#[cfg(target_vendor = "apple")]
+mod flags {
+    use super::{OwnedFd, SocketFlags, io};
+
+    pub(super) const FLAGS: SocketFlags = SocketFlags::empty();
+
+    pub(super) fn prepare(socket: OwnedFd) -> io::Result<OwnedFd> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+        Ok(socket)
+    }
+
+    pub(super) fn accept_prepared(socket: &OwnedFd) -> io::Result<OwnedFd> {
+        prepare(rustix::net::accept(socket)?)
+    }
 }

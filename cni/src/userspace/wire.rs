@@ -15,11 +15,14 @@ use std::{
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    SendAncillaryMessage, recvmsg, sendmsg,
 };
 use tokio::{io::Interest, net::UnixStream};
 
-use crate::network::{self, MAX_DATAGRAM};
+use crate::{
+    descriptor,
+    network::{self, MAX_DATAGRAM},
+};
 
 /// Most descriptors in one message; the kernel's limit is 253.
 pub(super) const MAX_DESCRIPTORS: usize = 64;
@@ -248,11 +251,105 @@ pub(super) async fn write(
                     debug_assert!(fits, "at most MAX_DESCRIPTORS");
                 }
                 let parts = &[IoSlice::new(bytes)];
-                Ok(sendmsg(stream.as_fd(), parts, &mut control, SendFlags::NOSIGNAL)?)
+                Ok(sendmsg(stream.as_fd(), parts, &mut control, descriptor::SEND_FLAGS)?)
             })
             .await?;
         bytes = &bytes[written..];
         descriptors = &[];
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd as _;
+
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn frames_and_descriptors_arrive_in_order() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (from, to) = (address("10.244.1.2:40000"), address("[2001:db8::1]:80"));
+        let mut bytes = BytesMut::new();
+        let mut descriptors = vec![];
+        let payload = Bytes::from(vec![7; MAX_DATAGRAM]);
+        for call in 0..50 {
+            // Descriptors that can be told apart: each pipe holds the number of its call.
+            let (reader, mut writer) = std::io::pipe().unwrap();
+            std::io::Write::write_all(&mut writer, &[u8::try_from(call).unwrap()]).unwrap();
+            let fd = OwnedFd::from(reader);
+            descriptors.extend(Frame::Connect { call, from, to, hops: 3, fd }.encode(&mut bytes));
+            Frame::<OwnedFd>::Answer { call, answer: Answer::Refused }.encode(&mut bytes);
+        }
+        let datagram = Frame::<OwnedFd>::Datagram { from, to, hops: 1, payload: payload.clone() };
+        datagram.encode(&mut bytes);
+        Frame::<OwnedFd>::Unreachable { from, to }.encode(&mut bytes);
+        let sending = async {
+            let borrowed: Vec<_> = descriptors.iter().map(|fd: &OwnedFd| fd.as_fd()).collect();
+            write(&ours, &bytes, &borrowed).await.unwrap();
+            // A pause in the middle of a frame is no end of it.
+            for part in [&bytes[..3], &bytes[3..40], &bytes[40..]] {
+                write(&ours, part, if part.len() == 3 { &borrowed } else { &[] }).await.unwrap();
+            }
+            rustix::net::shutdown(&ours, rustix::net::Shutdown::Write).unwrap();
+        };
+        let receiving = async {
+            let mut reader = FrameReader::default();
+            for _ in 0..2 {
+                for expected in 0..50 {
+                    let Some(Frame::Connect { call, from: f, to: t, hops: 3, fd }) =
+                        reader.next(&theirs).await.unwrap()
+                    else {
+                        panic!("no connect")
+                    };
+                    assert_eq!((call, f, t), (expected, from, to));
+                    assert!(fd.as_raw_fd() > 2);
+                    let Some(Frame::Answer { call, answer: Answer::Refused }) =
+                        reader.next(&theirs).await.unwrap()
+                    else {
+                        panic!("no answer")
+                    };
+                    assert_eq!(call, expected);
+                }
+                let Some(Frame::Datagram { payload: got, hops: 1, .. }) =
+                    reader.next(&theirs).await.unwrap()
+                else {
+                    panic!("no datagram")
+                };
+                assert!(got == payload);
+                let Some(Frame::Unreachable { .. }) = reader.next(&theirs).await.unwrap() else {
+                    panic!("no word of it")
+                };
+            }
+            assert!(reader.next(&theirs).await.unwrap().is_none());
+        };
+        tokio::join!(sending, receiving);
+    }
+
+    #[tokio::test]
+    async fn garbage_ends_the_link() {
+        let check = async |bytes: &[u8], expected: &str| {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            write(&ours, bytes, &[]).await.unwrap();
+            drop(ours);
+            let error = FrameReader::default().next(&theirs).await.unwrap_err();
+            assert_eq!(error.to_string(), expected, "{bytes:?}");
+        };
+        check(&[0, 0, 0, 0], "node frame is of impossible length").await;
+        check(&[255, 255, 255, 255], "node frame is of impossible length").await;
+        check(&[1, 0, 0, 0, 9], "node frame is of unknown kind").await;
+        check(&[1, 0, 0, 0, 2], "node frame is cut short").await;
+        check(&[9, 0, 0, 0, 2, 1], "node frame is cut short").await;
+        let mut answer = vec![10, 0, 0, 0, 2];
+        answer.extend([0; 8]);
+        answer.push(9);
+        check(&answer, "node frame is an unknown answer").await;
+        let mut connect = vec![46, 0, 0, 0, 1];
+        connect.extend([0; 45]);
+        check(&connect, "node frame is without its descriptor").await;
+    }
 }

@@ -1,9 +1,21 @@
 //! Sandboxes come and go; so do nodes.
 
-use std::{collections::HashMap, io::ErrorKind, net::SocketAddr};
+use std::{
+    collections::HashMap,
+    io::ErrorKind,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
 
-use cni::userspace::{
-    Egress, Fabric, FabricConfig, HostPorts, NodeConfig, RuleChange, SandboxError, SandboxSpec,
+use cni::{
+    network::{Direction, Shaper},
+    userspace::{
+        Egress, Fabric, FabricConfig, HostPorts, NodeConfig, RuleChange, SandboxError, SandboxSpec,
+    },
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
@@ -79,6 +91,79 @@ async fn a_kill_handle_ends_one_connection() {
 }
 
 #[tokio::test]
+async fn a_deleted_pod_resets_its_clients_on_the_host() {
+    for place in [Place::SameNode, Place::OtherNode] {
+        let world = World::start(place).await;
+        let to = at(world.external_ip, 30080);
+        let mut client = tokio::net::TcpStream::connect(to).await.unwrap();
+        let mut buffer = [0; 64];
+        assert!(client.read(&mut buffer).await.unwrap() > 0);
+        world.nodes[usize::from(place.node()) - 1].del("server").unwrap();
+        let reset = client.read(&mut buffer).await.unwrap_err();
+        assert_eq!(reset.kind(), ErrorKind::ConnectionReset);
+        world.stop().await;
+    }
+}
+
+/// Lets three bytes pass at a time, and counts them.
+struct Drip(AtomicUsize);
+
+impl Shaper for Drip {
+    fn poll_admit(&self, _: &mut Context<'_>, _: Direction, wanted: usize) -> Poll<usize> {
+        let admitted = wanted.min(3);
+        self.0.fetch_add(admitted, Ordering::Relaxed);
+        Poll::Ready(admitted)
+    }
+}
+
+#[tokio::test]
+async fn a_shaper_sees_every_byte() {
+    let world = World::start(Place::OtherNode).await;
+    let shaper = Arc::new(Drip(AtomicUsize::new(0)));
+    world.nodes[0].set_shaper("client", Some(shaper.clone())).unwrap();
+    let stream = dial(&world.client, at(world.server, 8080)).await.unwrap();
+    let (.., echo) = ask(stream, "a text of some length").await;
+    assert_eq!(echo, "a text of some length");
+    assert!(shaper.0.load(Ordering::Relaxed) >= 2 * echo.len());
+    world.stop().await;
+}
+
+/// Needs root, to have somebody else try; says so where it is not.
+#[tokio::test]
+async fn another_user_cannot_use_a_node_socket() {
+    use std::os::unix::{fs::PermissionsExt as _, process::CommandExt as _};
+    let python = std::process::Command::new("python3").arg("-V").output();
+    if !rustix::process::geteuid().is_root() || python.is_err() {
+        println!("SKIPPED: needs root and python3");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let sockets = folder.path().join("net");
+    let fabric = Fabric::new(config(Some(&sockets)), &CancellationToken::new());
+    let _node = node(&fabric, 1, HostPorts::default());
+    // The script says what became of it: what it was sent, or how it failed.
+    let script = "import socket,sys\n\
+        s = socket.socket(socket.AF_UNIX)\n\
+        try:\n s.connect(sys.argv[1]); s.settimeout(5); print(s.recv(1))\n\
+        except OSError as e: print(type(e).__name__)";
+    let try_as_nobody = async || {
+        let mut python = std::process::Command::new("python3");
+        python.args(["-c", script]).arg(sockets.join("node-1.sock")).uid(65534).gid(65534);
+        let output = tokio::task::spawn_blocking(move || python.output()).await.unwrap().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(folder.path(), 0o755);
+    assert_eq!(try_as_nobody().await, "PermissionError", "the folder is closed");
+    mode(&sockets, 0o755);
+    mode(&sockets.join("node-1.sock"), 0o666);
+    assert_eq!(try_as_nobody().await, "b''", "even where files let in, the node hangs up");
+    fabric.stop().await;
+}
+
+#[tokio::test]
 async fn pods_keep_their_addresses_over_a_reboot() {
     let folder = tempfile::tempdir().unwrap();
     let config_of = || NodeConfig {
@@ -140,10 +225,12 @@ async fn the_api_server_is_reached_by_its_service_only() {
         let error = dial(&client, at(ip(address), real.port())).await.err();
         assert_eq!(error, Some(ErrorKind::ConnectionRefused), "{address}");
     }
-    assert_eq!(
-        dial(&client, at(ip("10.244.9.9"), 80)).await.err(),
-        Some(ErrorKind::HostUnreachable)
-    );
+    let other_port = dial(&client, at(ip("192.168.1.100"), 22)).await.err();
+    assert_eq!(other_port, Some(ErrorKind::ConnectionRefused));
+    for nobody in ["10.244.9.9", "10.100.0.9", "192.168.1.150"] {
+        let error = dial(&client, at(ip(nobody), 80)).await.err();
+        assert_eq!(error, Some(ErrorKind::HostUnreachable), "{nobody}");
+    }
     fabric.stop().await;
 }
 

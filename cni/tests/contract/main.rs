@@ -14,7 +14,6 @@ use world::{PLACES, Place, World, ask, at, dial, ip};
 /// Runs a check in a fresh world for every place.
 async fn everywhere(check: impl AsyncFn(&World)) {
     for place in PLACES {
-        println!("{place:?}");
         let world = World::start(place).await;
         assert_eq!(world.problems, []);
         check(&world).await;
@@ -145,7 +144,7 @@ async fn localhost_is_the_pods_own() {
                     assert!(peer.starts_with("127.") && echo == "me", "{peer} {echo}");
                 }
                 Err(error) => {
-                    assert!(!serves && error == ErrorKind::ConnectionRefused, "{to} {error}")
+                    assert!(!serves && error == ErrorKind::ConnectionRefused, "{to} {error}");
                 }
             }
         }
