@@ -15,7 +15,7 @@ pub(crate) mod selection;
 pub(crate) mod store;
 pub mod strategy;
 pub(crate) mod subresources;
-mod unsupported;
 mod validation;
+mod warnings;
 
 pub(crate) use self::store::prefix_of as store_prefix;

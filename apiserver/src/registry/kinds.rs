@@ -2,7 +2,7 @@
 //!
 //! A kind is a unit struct that implements [`Strategy`]. What several kinds share stands in `registry::defaults`
 //! (defaulting), `registry::validation` (rules of parts), `registry::meta` (metadata) and `registry::printers`
-//! (cells); fields that are accepted though nothing acts on them stand in `registry::unsupported`, which warns.
+//! (cells); fields that are accepted though nothing acts on them stand in `registry::warnings`.
 //!
 //! The rules and their order are Kubernetes' (`pkg/apis/*/v1/defaults.go`, `pkg/apis/*/validation`,
 //! `pkg/registry/*/strategy.go`, `pkg/printers/internalversion`), v1.36 with its default feature gates.

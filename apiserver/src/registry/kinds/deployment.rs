@@ -11,8 +11,8 @@ use super::{STATUS, split_status, take_metadata, workload};
 use crate::registry::{
     defaults, meta, printers,
     strategy::{Column, Strategy, StrategyContext},
-    unsupported,
     validation::at::{At, Errors, same},
+    warnings,
 };
 
 const COLUMNS: [Column; 8] = [
@@ -95,7 +95,7 @@ impl Strategy for Deployment {
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {
-        unsupported::template_warnings(object)
+        warnings::of_template(object)
     }
 
     /// Annotations count too: the deployment controller copies them to its ReplicaSets.

@@ -17,11 +17,11 @@ use super::{STATUS, split_status, take_metadata};
 use crate::registry::{
     defaults, meta, printers,
     strategy::{Column, Strategy, StrategyContext},
-    unsupported,
     validation::{
         at::{At, Errors},
         pod_spec,
     },
+    warnings,
 };
 
 const COLUMNS: [Column; 9] = [
@@ -62,6 +62,9 @@ impl Strategy for Pod {
         defaults::prune_object(object);
         if let Some(spec) = defaults::child_or_new(&mut object.0, "spec") {
             defaults::pod::pod(spec);
+        }
+        if let Some(status) = defaults::child(&mut object.0, "status") {
+            sync_ips(status);
         }
     }
 
@@ -126,7 +129,7 @@ impl Strategy for Pod {
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {
-        unsupported::pod_warnings(object)
+        warnings::of_pod(object)
     }
 
     /// A pod that runs nowhere, or no more, is deleted at once.
@@ -169,6 +172,21 @@ impl Strategy for Pod {
 
     fn row(&self, object: &Object, now: Timestamp) -> Vec<Value> {
         print::row(object, now)
+    }
+}
+
+/// `podIP` is the first of `podIPs`; where they differ, the single one holds.
+fn sync_ips(status: &mut defaults::Fields) {
+    let first = status.get("podIPs").and_then(|list| list.get(0)?.get("ip")).cloned();
+    match (defaults::text(status, "podIP"), first) {
+        ("", Some(first)) => {
+            status.insert("podIP".to_owned(), first);
+        }
+        (ip, first) if !ip.is_empty() && first.as_ref() != Some(&Value::from(ip)) => {
+            let all = json!([{"ip": ip}]);
+            status.insert("podIPs".to_owned(), all);
+        }
+        _ => {}
     }
 }
 

@@ -10,8 +10,8 @@ use super::{STATUS, split_status, workload};
 use crate::registry::{
     meta, printers,
     strategy::{Column, Strategy, StrategyContext},
-    unsupported,
     validation::at::{At, Errors, same},
+    warnings,
 };
 
 const COLUMNS: [Column; 8] = [
@@ -78,7 +78,7 @@ impl Strategy for ReplicaSet {
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {
-        unsupported::template_warnings(object)
+        warnings::of_template(object)
     }
 
     fn generation_changed(&self, object: &Object, old: &Object) -> bool {

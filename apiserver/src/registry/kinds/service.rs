@@ -266,6 +266,6 @@ fn warnings(object: &Object) -> Vec<String> {
             warnings.push(format!("spec.SessionAffinity {headless}"));
         }
     }
-    warnings.extend(crate::registry::unsupported::service_warnings(&spec));
+    warnings.extend(crate::registry::warnings::of_service(&spec));
     warnings
 }

@@ -49,6 +49,9 @@ fn what_is_left_out_is_filled_in() {
             => "spec.volumes.0.projected" = {"defaultMode": 420, "sources": [{"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}}]};
         "spec.volumes.0.hostPath.path" = "/x" => "spec.volumes.0.hostPath.type" = "";
         "spec.volumes.0.image.reference" = "x:1" => "spec.volumes.0.image.pullPolicy" = "IfNotPresent";
+        "status.podIP" = "1.1.1.1" => "status.podIPs" = [{"ip": "1.1.1.1"}];
+        "status.podIPs.0.ip" = "1.1.1.1" => "status.podIP" = "1.1.1.1";
+        "status" = {"podIP": "1.1.1.1", "podIPs": [{"ip": "2.2.2.2"}]} => "status.podIPs" = [{"ip": "1.1.1.1"}];
         "spec.overhead.cpu" = "0.25" => "spec.overhead.cpu" = "250m";
     }
 }
@@ -128,11 +131,17 @@ fn warnings_name_what_is_deprecated_or_without_effect() {
         |field: &str, why: &str| format!("spec.{field}: has no effect in kube-mini: {why}");
     rows! { check_warnings(&Pod, &base());
         => [];
-        "spec.hostNetwork" = true => [&effect("hostNetwork", "pods always have a network of their own")];
-        "spec.hostNetwork" = false => [];
-        "spec.affinity.podAffinity.x" = 1 => [&effect("affinity.podAffinity", "the scheduler does not look at it yet")];
+        "spec.hostPID" = true => [&effect("hostPID", "containers are no processes of the host")];
+        "spec.hostPID" = false => [];
+        "spec.hostNetwork" = true => [];
+        "spec.dnsConfig.searches.0" = "a.b" => [&effect("dnsConfig", "names are resolved by the pod's hosts file")];
+        "spec.securityContext.fsGroup" = 1 => [&effect("securityContext", "containers are no processes of the host")];
+        "spec.containers.0.env.0" = {"name": "A", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "p", "key": "k"}}}
+            => [&effect("containers[0].env[0].valueFrom.fileKeyRef", "variables are not read from files")];
+        "spec.containers.0.ports.0" = {"containerPort": 80, "hostPort": 80}
+            => [&effect("containers[0].ports[0].hostPort", "a pod is reached at its own address, by services and by port-forward")];
         "spec.containers.0.securityContext.runAsUser" = 0
-            => [&effect("containers[0].securityContext", "containers are no host processes")];
+            => [&effect("containers[0].securityContext", "containers are no processes of the host")];
         "spec.volumes.0" = {"name": "v", "hostPath": {"path": "/"}}
             => ["spec.volumes[0].hostPath: cannot be mounted in kube-mini: a pod with this volume does not start"];
         "spec.volumes.0" = {"name": "v", "emptyDir": {}} => [];
@@ -150,7 +159,8 @@ fn warnings_name_what_is_deprecated_or_without_effect() {
         "spec.containers.0.ports" = [{"containerPort": 80}, {"containerPort": 80}]
             => ["spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]"];
         "spec.containers.0.ports" = [{"containerPort": 80}, {"containerPort": 80, "hostPort": 1}]
-            => ["spec.containers[0].ports[1]: overlapping port definition with spec.containers[0].ports[0]"];
+            => [&effect("containers[0].ports[1].hostPort", "a pod is reached at its own address, by services and by port-forward"),
+                "spec.containers[0].ports[1]: overlapping port definition with spec.containers[0].ports[0]"];
         "spec.containers.0.ports" = [{"containerPort": 80}, {"containerPort": 80, "protocol": "UDP"}] => [];
         "spec.hostAliases" = [{"ip": "1.1.1.1"}, {"ip": "1.1.1.1"}] => ["spec.hostAliases[1].ip: duplicate ip \"1.1.1.1\""];
         "spec.terminationGracePeriodSeconds" = (-1)

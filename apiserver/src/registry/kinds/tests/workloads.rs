@@ -219,7 +219,7 @@ fn workloads_print() {
 fn templates_warn_like_pods() {
     rows! { check_warnings(&Deployment, &base());
         => [];
-        "spec.template.spec.hostNetwork" = true
-            => ["spec.template.spec.hostNetwork: has no effect in kube-mini: pods always have a network of their own"];
+        "spec.template.spec.hostIPC" = true
+            => ["spec.template.spec.hostIPC: has no effect in kube-mini: containers are no processes of the host"];
     }
 }

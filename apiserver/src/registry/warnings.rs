@@ -1,7 +1,7 @@
 //! Warnings: Kubernetes' own, and those for fields that are accepted though nothing acts on them.
 //!
-//! "Served = acted upon": a field without effect is never silent. [`POD_FIELDS`], [`CONTAINER_FIELDS`] and
-//! [`SERVICE_FIELDS`] list all of them; whoever makes one work takes its line out.
+//! "Served = acted upon": a field without effect is never silent. The tables below whose names end in `FIELDS` list
+//! all of them, [`WORKING_VOLUMES`] the volumes that can be mounted; whoever makes one work changes its line.
 
 use apimachinery::object::Object;
 use serde_json::Value;
@@ -9,39 +9,37 @@ use serde_json::Value;
 use crate::registry::validation::{at::At, resources};
 
 /// Fields of a pod spec that have no effect here, and why.
-const POD_FIELDS: [(&str, &str); 14] = [
-    ("hostNetwork", "pods always have a network of their own"),
-    ("hostPID", "containers are no host processes"),
-    ("hostIPC", "containers are no host processes"),
-    ("hostUsers", "containers are no host processes"),
-    ("shareProcessNamespace", "containers are no host processes"),
+const POD_FIELDS: [(&str, &str); 12] = [
+    ("hostPID", NO_PROCESSES),
+    ("hostIPC", NO_PROCESSES),
+    ("hostUsers", NO_PROCESSES),
+    ("shareProcessNamespace", NO_PROCESSES),
+    ("securityContext", NO_PROCESSES),
     ("runtimeClassName", "there is one runtime"),
-    ("overhead", "there is one runtime"),
     ("imagePullSecrets", "images are never pulled"),
     ("resourceClaims", "there are no devices"),
-    ("topologySpreadConstraints", "the scheduler does not look at it yet"),
-    ("schedulingGroup", "the scheduler does not look at it yet"),
-    ("resources", "only the containers' own resources count"),
-    ("hostnameOverride", "the host's name is the pod's"),
-    ("setHostnameAsFQDN", "the host's name is the pod's"),
+    ("dnsConfig", "names are resolved by the pod's hosts file"),
+    ("schedulingGroup", "pods are scheduled one by one"),
+    ("hostnameOverride", "the hostname is the pod's name or spec.hostname"),
+    ("setHostnameAsFQDN", "the hostname is the pod's name or spec.hostname"),
 ];
-/// Parts of `affinity`.
-const AFFINITY_FIELDS: [(&str, &str); 2] = [
-    ("podAffinity", "the scheduler does not look at it yet"),
-    ("podAntiAffinity", "the scheduler does not look at it yet"),
-];
-/// Volume sources that no node can mount; pods with them wait.
+const NO_PROCESSES: &str = "containers are no processes of the host";
+/// Volume sources that a node can mount; a pod with another one does not start.
 const WORKING_VOLUMES: [&str; 5] = ["configMap", "downwardAPI", "emptyDir", "projected", "secret"];
 /// Fields of a container that have no effect here, and why.
 const CONTAINER_FIELDS: [(&str, &str); 4] = [
     ("volumeDevices", "there are no block devices"),
     ("resizePolicy", "resources cannot be changed in place"),
     ("restartPolicyRules", "only the restart policy counts"),
-    ("securityContext", "containers are no host processes"),
+    ("securityContext", NO_PROCESSES),
 ];
+/// Sources of an environment variable that give nothing here, and why.
+const ENV_FIELDS: [(&str, &str); 1] = [("fileKeyRef", "variables are not read from files")];
+/// Fields of a container's port that have no effect here, and why.
+const PORT_FIELDS: [(&str, &str); 1] =
+    [("hostPort", "a pod is reached at its own address, by services and by port-forward")];
 /// Fields of a service spec that have no effect here, and why.
-const SERVICE_FIELDS: [(&str, &str); 5] = [
-    ("externalIPs", "only node ports and load balancers are reached from outside"),
+const SERVICE_FIELDS: [(&str, &str); 4] = [
     ("loadBalancerIP", "load balancers choose their addresses"),
     ("loadBalancerSourceRanges", "load balancers let everyone in"),
     ("loadBalancerClass", "nothing implements it"),
@@ -84,7 +82,7 @@ const VOLUMES: [(&str, &str); 9] = [
 ];
 
 /// The warnings for a pod.
-pub(crate) fn pod_warnings(pod: &Object) -> Vec<String> {
+pub(crate) fn of_pod(pod: &Object) -> Vec<String> {
     let mut out = Warnings::default();
     let (metadata, spec) = (At::top(pod, "metadata"), At::top(pod, "spec"));
     out.pod(&metadata, &spec);
@@ -92,7 +90,7 @@ pub(crate) fn pod_warnings(pod: &Object) -> Vec<String> {
 }
 
 /// The warnings for the template of a workload.
-pub(crate) fn template_warnings(workload: &Object) -> Vec<String> {
+pub(crate) fn of_template(workload: &Object) -> Vec<String> {
     let mut out = Warnings::default();
     let spec = At::top(workload, "spec");
     let template = spec.get("template");
@@ -101,7 +99,7 @@ pub(crate) fn template_warnings(workload: &Object) -> Vec<String> {
 }
 
 /// The warnings for fields of a service that have no effect.
-pub(crate) fn service_warnings(spec: &At<'_>) -> Vec<String> {
+pub(crate) fn of_service(spec: &At<'_>) -> Vec<String> {
     let mut out = Warnings::default();
     out.without_effect(spec, &SERVICE_FIELDS);
     out.0
@@ -149,7 +147,6 @@ impl Warnings {
         }
         self.affinity(&spec.get("affinity"));
         self.without_effect(spec, &POD_FIELDS);
-        self.without_effect(&spec.get("affinity"), &AFFINITY_FIELDS);
     }
 
     fn node_labels(&mut self, spec: &At<'_>) {
@@ -278,6 +275,8 @@ impl Warnings {
     fn environment(&mut self, env: &At<'_>) {
         let mut seen: Vec<&str> = Vec::new();
         for variable in env.items() {
+            let source = variable.get("valueFrom");
+            self.without_effect(&source, &ENV_FIELDS);
             let (name, value) = (variable.str("name"), variable.str("value"));
             if !seen.contains(&name) {
                 seen.push(name);
@@ -303,6 +302,7 @@ impl Warnings {
                 for port in container.get("ports").items() {
                     let number = |name: &str| port.get(name).int();
                     let text = |name: &str| port.str(name).to_owned();
+                    self.without_effect(&port, &PORT_FIELDS);
                     let (own, host) = (number("containerPort"), number("hostPort"));
                     let (protocol, ip) = (text("protocol"), text("hostIP"));
                     for (other, other_protocol, other_ip, other_host, path) in &seen {
