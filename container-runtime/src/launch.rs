@@ -77,6 +77,17 @@ pub(crate) fn find(
 
 /// A file of the container with the execute bit is run by the shell, whatever its `#!` line says.
 fn script(context: &ContainerContext, path: String) -> Option<Arc<dyn Program>> {
-    let _ = path;
-    None
+    context.image.userland.then(|| shell::script(path))
+}
+
+/// Where `which` finds what [`find`] found.
+pub(crate) fn path_of(context: &ContainerContext, name: &str) -> String {
+    if name.contains('/') {
+        return name.to_owned();
+    }
+    let path = context.env("PATH").unwrap_or(DEFAULT_PATH);
+    path.split(':')
+        .map(|directory| join(directory, name))
+        .find(|path| context.files.exists(path))
+        .unwrap_or_else(|| name.to_owned())
 }

@@ -26,8 +26,9 @@ use bytes::Bytes;
 use cni::network::Sandbox;
 use component_base::clock::Clock;
 use futures::future::BoxFuture;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::files::FileSystem;
 use crate::image::Image;
@@ -88,7 +89,8 @@ where
 #[derive(Clone, Debug, Default)]
 pub struct Signals {
     terminate: CancellationToken,
-    interrupt: CancellationToken,
+    /// SIGINT can come again and again: it wakes who waits now.
+    interrupt: Arc<Notify>,
 }
 
 impl Signals {
@@ -109,7 +111,7 @@ impl Signals {
 
     /// Completes when SIGINT has been sent (Ctrl-C on a terminal).
     pub async fn interrupted(&self) {
-        self.interrupt.cancelled().await;
+        self.interrupt.notified().await;
     }
 
     /// Sends SIGTERM.
@@ -119,12 +121,13 @@ impl Signals {
 
     /// Sends SIGINT.
     pub fn interrupt(&self) {
-        self.interrupt.cancel();
+        self.interrupt.notify_waiters();
     }
 
-    /// A child's signals: the parent's SIGTERM reaches it, its own stay its own.
+    /// Signals of a child in the foreground: SIGINT of the terminal reaches both, SIGTERM only whom it
+    /// was sent to.
     pub fn child(&self) -> Self {
-        Self { terminate: self.terminate.child_token(), interrupt: self.interrupt.child_token() }
+        Self { terminate: CancellationToken::new(), interrupt: self.interrupt.clone() }
     }
 }
 
@@ -170,6 +173,14 @@ impl Tasks {
                 () = future => {}
             }
         });
+    }
+
+    /// Starts a future that is polled elsewhere and given back here; dropping the handle ends it.
+    pub(crate) fn spawn_scoped<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> AbortOnDropHandle<T> {
+        AbortOnDropHandle::new(self.tracker.spawn(future))
     }
 
     pub(crate) async fn killed(&self) {

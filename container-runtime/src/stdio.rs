@@ -90,6 +90,11 @@ impl Output {
         }
     }
 
+    /// Tells whether nobody reads any more.
+    pub fn is_closed(&self) -> bool {
+        matches!(&self.0, Sink::Pipe(sender) if sender.is_closed())
+    }
+
     /// Completes when nobody reads any more; never for anything but a pipe.
     pub async fn closed(&self) {
         match &self.0 {

@@ -210,7 +210,7 @@ fn serve_file(
         request.header("if-none-match") == etag || request.header("if-modified-since") == modified;
     let mut response = match unchanged {
         true => web::status(StatusCode::NOT_MODIFIED),
-        false => web::text(StatusCode::OK, content_type(file), content),
+        false => web::text(StatusCode::OK, super::content_type(file), content),
     };
     let headers = response.headers_mut();
     for (name, value) in [(header::LAST_MODIFIED, modified), (header::ETAG, etag)] {
@@ -232,35 +232,4 @@ fn error_page(code: StatusCode, words: &str) -> Response<Full<Bytes>> {
          <hr><center>nginx/{VERSION}</center>\r\n</body>\r\n</html>\r\n"
     );
     web::text(code, "text/html", body)
-}
-
-/// From nginx' `mime.types`.
-const TYPES: &[(&str, &str)] = &[
-    ("html", "text/html"),
-    ("htm", "text/html"),
-    ("css", "text/css"),
-    ("xml", "text/xml"),
-    ("gif", "image/gif"),
-    ("jpg", "image/jpeg"),
-    ("jpeg", "image/jpeg"),
-    ("js", "application/javascript"),
-    ("txt", "text/plain"),
-    ("png", "image/png"),
-    ("svg", "image/svg+xml"),
-    ("ico", "image/x-icon"),
-    ("webp", "image/webp"),
-    ("woff2", "font/woff2"),
-    ("json", "application/json"),
-    ("pdf", "application/pdf"),
-    ("wasm", "application/wasm"),
-    ("zip", "application/zip"),
-];
-
-fn content_type(file: &str) -> &'static str {
-    let extension = file.rsplit('/').next().and_then(|name| name.rsplit_once('.'));
-    let extension = extension.map(|(_, extension)| extension.to_ascii_lowercase());
-    TYPES
-        .iter()
-        .find(|(known, _)| extension.as_deref() == Some(known))
-        .map_or("application/octet-stream", |(_, content_type)| content_type)
 }
