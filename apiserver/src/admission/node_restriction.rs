@@ -1,6 +1,6 @@
 //! A kubelet writes its own Node, its own Lease and the status of its own pods, and nothing else.
 
-use apimachinery::{object::Object, resource, status::Status};
+use apimachinery::{object::Object, status::Status};
 use serde_json::Value;
 
 use super::{Operation, Review};

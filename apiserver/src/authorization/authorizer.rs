@@ -30,9 +30,11 @@ const SOURCES: [&ResourceInfo; 4] = [
 /// The policy as of some moment.
 #[derive(Default)]
 struct Policy {
-    index: PolicyIndex,
+    index: Arc<PolicyIndex>,
     /// The revision up to which changes are in it.
     seen: Revision,
+    /// Count and newest revision of each source: equal ones are equal lists.
+    fingerprint: [(usize, Revision); SOURCES.len()],
 }
 
 /// Decides who may do what.
@@ -63,13 +65,23 @@ impl Authorizer {
             lists.push(self.storage.list(&ListQuery::prefix(store_prefix(source))).await?);
         }
         let seen = lists.iter().map(|list| list.revision).min().unwrap_or(current);
-        let index = PolicyIndex::new(
-            views(&lists[0].items),
-            views(&lists[1].items),
-            views(&lists[2].items),
-            views(&lists[3].items),
-        );
-        self.policy.store(Arc::new(Policy { index, seen }));
+        let mut fingerprint = [(0, Revision::ZERO); SOURCES.len()];
+        for (print, list) in fingerprint.iter_mut().zip(&lists) {
+            let newest = list.items.iter().map(|kv| kv.mod_revision).max();
+            *print = (list.items.len(), newest.unwrap_or_default());
+        }
+        let policy = self.policy.load();
+        let index = if policy.fingerprint == fingerprint {
+            policy.index.clone()
+        } else {
+            Arc::new(PolicyIndex::new(
+                &views(&lists[0].items),
+                views(&lists[1].items),
+                views(&lists[2].items),
+                views(&lists[3].items),
+            ))
+        };
+        self.policy.store(Arc::new(Policy { index, seen, fingerprint }));
         Ok(())
     }
 

@@ -168,6 +168,9 @@ impl UserRules {
     }
 }
 
+/// Name and groups.
+type UserKey = (String, Vec<String>);
+
 /// All roles and bindings at one moment.
 #[derive(Debug, Default)]
 pub struct PolicyIndex {
@@ -175,7 +178,7 @@ pub struct PolicyIndex {
     roles: HashMap<(String, String), Arc<[PolicyRule]>>,
     cluster_bindings: Vec<BindingView>,
     bindings: Vec<BindingView>,
-    resolved: RwLock<HashMap<(String, Vec<String>), Arc<UserRules>>>,
+    resolved: RwLock<HashMap<UserKey, Arc<UserRules>>>,
 }
 
 /// More users than this at once, and the resolutions start afresh: a bound, not a tuned size.
@@ -185,7 +188,7 @@ impl PolicyIndex {
     /// Compiles the policy.
     #[must_use]
     pub fn new(
-        cluster_roles: Vec<RoleView>,
+        cluster_roles: &[RoleView],
         roles: Vec<RoleView>,
         cluster_bindings: Vec<BindingView>,
         bindings: Vec<BindingView>,
@@ -193,7 +196,7 @@ impl PolicyIndex {
         Self {
             cluster_roles: cluster_roles
                 .iter()
-                .map(|role| (role.metadata.name.clone(), aggregated_rules(role, &cluster_roles)))
+                .map(|role| (role.metadata.name.clone(), aggregated_rules(role, cluster_roles)))
                 .collect(),
             roles: roles
                 .into_iter()
@@ -282,10 +285,13 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn parse<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
+        serde_json::from_value(value).unwrap()
+    }
+
     fn index() -> PolicyIndex {
-        let parse = |value: serde_json::Value| serde_json::from_value(value).unwrap();
         PolicyIndex::new(
-            vec![
+            &[
                 parse(json!({"metadata": {"name": "reader"}, "rules": [
                     {"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods", "pods/log", "*/scale"]},
                     {"verbs": ["get"], "nonResourceURLs": ["/metrics", "/healthz/*"]}]})),
@@ -293,7 +299,7 @@ mod tests {
                     {"verbs": ["*"], "apiGroups": ["apps"], "resources": ["*"], "resourceNames": ["web"]}]})),
             ],
             vec![parse(json!({"metadata": {"name": "edit", "namespace": "a"}, "rules": [
-                    {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]}))],
+                {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]}))],
             vec![
                 parse(
                     json!({"metadata": {"name": "1"}, "roleRef": {"kind": "ClusterRole", "name": "reader"},
@@ -304,10 +310,9 @@ mod tests {
                     "subjects": [{"kind": "User", "name": "ann"}]}),
                 ),
             ],
-            vec![parse(
-                json!({"metadata": {"name": "3", "namespace": "a"}, "roleRef": {"kind": "Role", "name": "edit"},
-                    "subjects": [{"kind": "ServiceAccount", "name": "bot"}]}),
-            )],
+            vec![parse(json!({"metadata": {"name": "3", "namespace": "a"},
+                "roleRef": {"kind": "Role", "name": "edit"},
+                "subjects": [{"kind": "ServiceAccount", "name": "bot"}]}))],
         )
     }
 

@@ -65,7 +65,6 @@ impl GrpcFace {
     }
 
     /// The services as routes.
-    #[must_use]
     pub fn routes(self) -> axum::Router {
         let resources = ResourcesServer::new(self.clone()).max_decoding_message_size(MAX_MESSAGE);
         let streams = StreamsServer::new(self);

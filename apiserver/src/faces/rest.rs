@@ -9,6 +9,7 @@ mod logs;
 mod negotiate;
 mod openapi;
 mod path;
+mod protobuf;
 mod query;
 mod respond;
 
@@ -63,7 +64,6 @@ impl RestFace {
     }
 
     /// Everything that is not gRPC.
-    #[must_use]
     pub fn routes(self) -> Router {
         Router::new().fallback(serve).with_state(self)
     }

@@ -43,7 +43,7 @@ impl Handler {
         if let OutputShape::Table(include) = context.output {
             let version = page.revision.to_string();
             let metadata = list_meta(&version, &page.continue_token, page.remaining);
-            let body = shaper.table_list(metadata, &page.items, include)?;
+            let body = shaper.table_list(&metadata, &page.items, include)?;
             return Ok(Reply::Object { body, created: false });
         }
         let Page { revision, items, continue_token, remaining } = page;

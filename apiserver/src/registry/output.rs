@@ -57,8 +57,8 @@ impl Shaper {
             OutputShape::Table(include) => {
                 let object = Object::from_slice(&bytes)?;
                 let version = object.resource_version().to_owned();
-                let rows = vec![self.row(&object, &bytes, include)?];
-                Ok(self.table(json!({"resourceVersion": version}), rows, true))
+                let rows = [self.row(&object, &bytes, include)?];
+                Ok(self.table(&json!({"resourceVersion": version}), &rows, true))
             }
         }
     }
@@ -69,9 +69,9 @@ impl Shaper {
         let bytes = self.served(bytes)?;
         let object = Object::from_slice(&bytes)?;
         let version = object.resource_version().to_owned();
-        let rows = vec![self.row(&object, &bytes, include)?];
+        let rows = [self.row(&object, &bytes, include)?];
         let with_columns = !std::mem::replace(&mut self.columns_sent, true);
-        Ok(self.table(json!({"resourceVersion": version}), rows, with_columns))
+        Ok(self.table(&json!({"resourceVersion": version}), &rows, with_columns))
     }
 
     /// The object of a bookmark.
@@ -84,7 +84,7 @@ impl Shaper {
             OutputShape::Metadata => {
                 json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
             }
-            OutputShape::Table(_) => return self.table(metadata, Vec::new(), false),
+            OutputShape::Table(_) => return self.table(&metadata, &[], false),
         };
         object.to_string().into()
     }
@@ -97,18 +97,18 @@ impl Shaper {
     /// A list as a Table.
     pub(crate) fn table_list(
         &self,
-        metadata: Value,
+        metadata: &Value,
         items: &[Arc<KeyValue>],
         include: IncludeObject,
     ) -> Result<Bytes, Status> {
-        let rows = items
+        let rows: Vec<Bytes> = items
             .iter()
             .map(|kv| {
                 let bytes = self.served(&kv.value)?;
                 self.row(&Object::from_slice(&bytes)?, &bytes, include)
             })
             .collect::<Result<_, Status>>()?;
-        Ok(self.table(metadata, rows, true))
+        Ok(self.table(metadata, &rows, true))
     }
 
     fn row(&self, object: &Object, bytes: &Bytes, include: IncludeObject) -> Result<Bytes, Status> {
@@ -131,7 +131,7 @@ impl Shaper {
         Ok(row.freeze())
     }
 
-    fn table(&self, metadata: Value, rows: Vec<Bytes>, with_columns: bool) -> Bytes {
+    fn table(&self, metadata: &Value, rows: &[Bytes], with_columns: bool) -> Bytes {
         let columns: Vec<Value> = if with_columns {
             self.strategy
                 .columns()

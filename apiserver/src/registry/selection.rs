@@ -41,7 +41,6 @@ pub(crate) struct Selection {
     fields: Option<fields::Selector>,
     /// The index that selects by itself.
     index: Option<Arc<str>>,
-    exact_name: Option<String>,
 }
 
 impl Selection {
@@ -60,7 +59,6 @@ impl Selection {
             key_fields: Vec::new(),
             fields: None,
             index: None,
-            exact_name: None,
         };
         if !options.label_selector.is_empty() {
             let selector = labels::Selector::parse(&options.label_selector)
@@ -72,8 +70,6 @@ impl Selection {
         }
         let selector = fields::Selector::parse(&options.field_selector)
             .map_err(|error| Status::bad_request(error.to_string()))?;
-        selection.exact_name =
-            selector.requires_exact_match("metadata.name").map(ToOwned::to_owned);
         let mut others = 0;
         for requirement in selector.requirements() {
             match requirement.field.as_str() {
@@ -102,11 +98,6 @@ impl Selection {
     /// The storage index that this selection asks for.
     pub(crate) fn index(&self) -> Option<&Arc<str>> {
         self.index.as_ref()
-    }
-
-    /// The one name that can be selected, if there is a condition for it.
-    pub(crate) fn exact_name(&self) -> Option<&str> {
-        self.exact_name.as_deref()
     }
 
     /// Whether every object is selected that the storage gives.

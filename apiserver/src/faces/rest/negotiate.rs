@@ -2,6 +2,7 @@
 
 use apimachinery::status::Status;
 
+use super::protobuf;
 use crate::{
     faces::grpc::include_object,
     request::{OutputShape, PatchType},
@@ -24,6 +25,8 @@ pub(super) struct Accepted {
 }
 
 const SERVED: [&str; 2] = ["application/json", "application/yaml"];
+
+const TAKEN: [&str; 3] = ["application/json", "application/yaml", protobuf::CONTENT_TYPE];
 
 /// Takes the first media type of the header that is served.
 pub(super) fn accept(header: &str, include: &str) -> Result<Accepted, Status> {
@@ -67,7 +70,7 @@ pub(super) fn accept(header: &str, include: &str) -> Result<Accepted, Status> {
     Err(Status::not_acceptable(&SERVED))
 }
 
-/// The body as JSON: YAML is turned into it.
+/// The body as JSON: YAML and protobuf are turned into it.
 pub(super) fn to_json(content_type: &str, body: bytes::Bytes) -> Result<bytes::Bytes, Status> {
     match content_type.split(';').next().unwrap_or("").trim() {
         "application/json" | "" => Ok(body),
@@ -84,7 +87,8 @@ pub(super) fn to_json(content_type: &str, body: bytes::Bytes) -> Result<bytes::B
             let first = documents.into_iter().next().map_or(serde_json::Value::Null, |d| d.value);
             Ok(first.to_string().into())
         }
-        _ => Err(Status::unsupported_media_type(&SERVED)),
+        protobuf::CONTENT_TYPE => protobuf::to_json(&body),
+        _ => Err(Status::unsupported_media_type(&TAKEN)),
     }
 }
 

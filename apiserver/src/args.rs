@@ -1,0 +1,118 @@
+//! The command line, named as Kubernetes' where Kubernetes has the flag.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use apiserver::{
+    Config, StorageKind, TlsListener, kubelet::NodeAnnotationDialer,
+    registry::allocators::Ipv4Range,
+};
+use clap::Parser;
+use component_base::{clock::Clock, tls::KeyPair, transport::Listener};
+
+/// Serves the Kubernetes API.
+#[derive(Parser)]
+#[command(name = "kube-apiserver", version)]
+pub(crate) struct Args {
+    /// Directory of the database; without it, everything is in memory and gone at the end.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    bind_address: IpAddr,
+    /// Port to listen on; 0 takes a free one.
+    #[arg(long, default_value_t = 6443)]
+    secure_port: u16,
+    /// File that gets the address, once bound.
+    #[arg(long)]
+    pub(crate) address_file: Option<PathBuf>,
+    /// Unix socket to listen on besides, for processes of this user.
+    #[arg(long)]
+    unix_socket: Option<PathBuf>,
+    /// Authority of client certificates, and of kubelets.
+    #[arg(long)]
+    client_ca_file: PathBuf,
+    /// The server's certificate.
+    #[arg(long)]
+    tls_cert_file: PathBuf,
+    /// The server's key.
+    #[arg(long)]
+    tls_private_key_file: PathBuf,
+    /// Certificate shown to kubelets.
+    #[arg(long, requires = "kubelet_client_key")]
+    kubelet_client_certificate: Option<PathBuf>,
+    /// Key of that certificate.
+    #[arg(long, requires = "kubelet_client_certificate")]
+    kubelet_client_key: Option<PathBuf>,
+    /// Addresses of Services.
+    #[arg(long, default_value = "10.96.0.0/12", value_parser = address_range)]
+    service_cluster_ip_range: Ipv4Range,
+    /// Node ports of Services.
+    #[arg(long, default_value = "30000-32767", value_parser = port_range)]
+    service_node_port_range: (u16, u16),
+    /// Address at which pods find the API.
+    #[arg(long, default_value = "192.168.1.100")]
+    advertise_address: Ipv4Addr,
+    /// Descriptor of the pipe that closes when the supervisor ends.
+    #[arg(long)]
+    pub(crate) lifeline_fd: Option<u32>,
+    /// Verbosity of the log, 0 to 10.
+    #[arg(short = 'v', default_value_t = 0)]
+    pub(crate) verbosity: u8,
+}
+
+impl Args {
+    /// Reads the files that the flags name.
+    pub(crate) fn config(self) -> anyhow::Result<Config> {
+        let client_ca_pem = read(&self.client_ca_file)?;
+        let serving = key_pair(&self.tls_cert_file, &self.tls_private_key_file)?;
+        let client = match (&self.kubelet_client_certificate, &self.kubelet_client_key) {
+            (Some(certificate), Some(key)) => Some(key_pair(certificate, key)?),
+            _ => None,
+        };
+        let kubelets = Arc::new(NodeAnnotationDialer::new(client_ca_pem.clone(), client));
+        let mut listeners = Vec::new();
+        if let Some(path) = &self.unix_socket {
+            listeners.push(
+                Listener::bind_unix(path)
+                    .with_context(|| format!("listen on {}", path.display()))?,
+            );
+        }
+        Ok(Config {
+            storage: self.data_dir.map_or(StorageKind::Memory, StorageKind::Sled),
+            tls: Some(TlsListener {
+                address: SocketAddr::new(self.bind_address, self.secure_port),
+                serving,
+                client_ca_pem,
+            }),
+            listeners,
+            service_addresses: self.service_cluster_ip_range,
+            node_ports: self.service_node_port_range,
+            advertise_address: self.advertise_address,
+            ..Config::new(Clock::real(), kubelets)
+        })
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
+}
+
+fn key_pair(certificate: &Path, key: &Path) -> anyhow::Result<KeyPair> {
+    Ok(KeyPair { cert_pem: read(certificate)?, key_pem: read(key)? })
+}
+
+fn address_range(text: &str) -> Result<Ipv4Range, String> {
+    Ipv4Range::parse(text).ok_or_else(|| "an IPv4 range of /12 to /30".to_owned())
+}
+
+fn port_range(text: &str) -> Result<(u16, u16), String> {
+    text.split_once('-')
+        .and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)))
+        .filter(|(first, last)| *first > 0 && first <= last)
+        .ok_or_else(|| "two ports, as 30000-32767".to_owned())
+}
