@@ -29,6 +29,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, unix::AsyncFd};
 
 use crate::descriptor;
 
+/// Most parts of one write; the kernel's limit.
+const MAX_PARTS: usize = 1024;
+
 /// Which way bytes flow, seen from the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -120,6 +123,7 @@ impl PodStream {
     fn poll_send(
         &self,
         context: &mut Context<'_>,
+        wanted: usize,
         send: impl Fn(&OwnedFd) -> rustix::io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
@@ -128,6 +132,10 @@ impl PodStream {
                 return Poll::Ready(Err(Errno::CONNRESET.into()));
             }
             if let Ok(result) = guard.try_io(|fd| Ok(send(fd.get_ref())?)) {
+                // A short write filled the socket: the next readiness event will tell of room.
+                if result.as_ref().is_ok_and(|count| *count < wanted) {
+                    guard.clear_ready();
+                }
                 return Poll::Ready(result);
             }
         }
@@ -190,7 +198,7 @@ impl AsyncWrite for PodStream {
     ) -> Poll<io::Result<usize>> {
         let admitted = ready!(self.poll_admit(context, Direction::Write, buffer.len()));
         let buffer = &buffer[..admitted.min(buffer.len())];
-        self.poll_send(context, |fd| send(fd, buffer, descriptor::SEND_FLAGS))
+        self.poll_send(context, buffer.len(), |fd| send(fd, buffer, descriptor::SEND_FLAGS))
     }
 
     fn poll_write_vectored(
@@ -202,7 +210,8 @@ impl AsyncWrite for PodStream {
             let first = buffers.iter().find(|buffer| !buffer.is_empty());
             return self.poll_write(context, first.map_or(&[][..], |buffer| buffer));
         }
-        self.poll_send(context, |fd| {
+        let buffers = &buffers[..buffers.len().min(MAX_PARTS)];
+        self.poll_send(context, 0, |fd| {
             sendmsg(fd, buffers, &mut SendAncillaryBuffer::default(), descriptor::SEND_FLAGS)
         })
     }
