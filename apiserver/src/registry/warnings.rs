@@ -3,7 +3,7 @@
 //! "Served = acted upon": a field without effect is never silent. The tables below whose names end in `FIELDS` list
 //! all of them, [`WORKING_VOLUMES`] the volumes that can be mounted; whoever makes one work changes its line.
 
-use apimachinery::object::Object;
+use apimachinery::{object::Object, validation::is_dns1123_label};
 use serde_json::Value;
 
 use crate::registry::validation::{at::At, resources};
@@ -81,9 +81,13 @@ const VOLUMES: [(&str, &str); 9] = [
     ("rbd", "deprecated in v1.28, non-functional in v1.31+"),
 ];
 
-/// The warnings for a pod.
+/// The warnings for a new pod; none for one that exists: its uid shows it, and nobody reads them.
 pub(crate) fn of_pod(pod: &Object) -> Vec<String> {
     let mut out = Warnings::default();
+    if !pod.uid().is_empty() {
+        return out.0;
+    }
+    out.name(pod, "the Pod's hostname");
     let (metadata, spec) = (At::top(pod, "metadata"), At::top(pod, "spec"));
     out.pod(&metadata, &spec);
     out.0
@@ -92,6 +96,9 @@ pub(crate) fn of_pod(pod: &Object) -> Vec<String> {
 /// The warnings for the template of a workload.
 pub(crate) fn of_template(workload: &Object) -> Vec<String> {
     let mut out = Warnings::default();
+    if workload.uid().is_empty() {
+        out.name(workload, "Pod names and hostnames");
+    }
     let spec = At::top(workload, "spec");
     let template = spec.get("template");
     out.pod(&template.get("metadata"), &template.get("spec"));
@@ -111,6 +118,18 @@ struct Warnings(Vec<String>);
 impl Warnings {
     fn add(&mut self, at: &At<'_>, message: &str) {
         self.0.push(format!("{}: {message}", at.path()));
+    }
+
+    /// A name that makes no good hostname.
+    fn name(&mut self, object: &Object, used_in: &str) {
+        let messages =
+            if object.name().is_empty() { Vec::new() } else { is_dns1123_label(object.name()) };
+        if !messages.is_empty() {
+            self.0.push(format!(
+                "metadata.name: this is used in {used_in}, which can result in surprising behavior; a DNS label is recommended: [{}]",
+                messages.join(" ")
+            ));
+        }
     }
 
     fn without_effect(&mut self, fields: &At<'_>, table: &[(&str, &str)]) {

@@ -84,7 +84,7 @@ fn requests_from_limits(container: &mut Fields) {
 
 /// Defaults the `template` of a workload's spec.
 pub(crate) fn template(workload_spec: &mut Fields) {
-    let Some(template) = child(workload_spec, "template") else { return };
+    let Some(template) = child_or_new(workload_spec, "template") else { return };
     if let Some(spec) = child_or_new(template, "spec") {
         template_spec(spec);
     }

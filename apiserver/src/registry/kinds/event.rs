@@ -42,7 +42,7 @@ const COLUMNS: [Column; 10] = [
         priority: 1,
     },
 ];
-const SELECTABLE: [&str; 13] = [
+const SELECTABLE: [&str; 11] = [
     "involvedObject.kind",
     "involvedObject.namespace",
     "involvedObject.name",
@@ -54,8 +54,6 @@ const SELECTABLE: [&str; 13] = [
     "reportingComponent",
     "source",
     "type",
-    "metadata.name",
-    "metadata.namespace",
 ];
 
 /// See the module.
@@ -99,11 +97,11 @@ impl Strategy for Event {
     }
 
     fn selectable_field_names(&self) -> &'static [&'static str] {
-        &SELECTABLE[..11]
+        &SELECTABLE
     }
 
     fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
-        SELECTABLE[..11]
+        SELECTABLE
             .iter()
             .map(|name| {
                 let value = match *name {

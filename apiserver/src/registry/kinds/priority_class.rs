@@ -66,14 +66,9 @@ impl Strategy for PriorityClass {
         errors.0
     }
 
-    fn generation_changed(&self, object: &Object, old: &Object) -> bool {
-        ["value", "globalDefault", "description", "preemptionPolicy"]
-            .iter()
-            .any(|name| object.0.get(*name) != old.0.get(*name))
-    }
-
-    fn allow_unconditional_update(&self) -> bool {
-        true
+    /// It stays 1, as Kubernetes leaves it.
+    fn generation_changed(&self, _: &Object, _: &Object) -> bool {
+        false
     }
 
     fn columns(&self) -> &'static [Column] {

@@ -60,14 +60,19 @@ pub(crate) fn is_empty(selector: &At<'_>) -> bool {
     selector.get("matchLabels").is_empty() && selector.get("matchExpressions").is_empty()
 }
 
-/// Whether a label selector matches a map of labels; None when the selector is broken.
-pub(crate) fn matches(selector: &At<'_>, labels: &At<'_>) -> Option<bool> {
-    let parsed = LabelSelector::deserialize(selector.raw()?).ok()?;
-    let parsed = Selector::from_label_selector(Some(&parsed)).ok()?;
-    Some(
-        labels.map().map_or_else(
-            || parsed.matches(&serde_json::Map::new()),
-            |labels| parsed.matches(labels),
-        ),
-    )
+/// Whether a label selector matches a map of labels; none selects nothing.
+///
+/// # Errors
+/// When the selector is broken.
+pub(crate) fn matches(selector: &At<'_>, labels: &At<'_>) -> Result<bool, BrokenSelector> {
+    let Some(value) = selector.raw() else { return Ok(false) };
+    let parsed = LabelSelector::deserialize(value).map_err(|_| BrokenSelector)?;
+    let parsed = Selector::from_label_selector(Some(&parsed)).map_err(|_| BrokenSelector)?;
+    Ok(labels
+        .map()
+        .map_or_else(|| parsed.matches(&serde_json::Map::new()), |labels| parsed.matches(labels)))
 }
+
+/// A label selector that cannot be read; [`selector`] tells why.
+#[derive(Debug)]
+pub(crate) struct BrokenSelector;

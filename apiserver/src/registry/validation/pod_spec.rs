@@ -105,9 +105,18 @@ pub(crate) fn only_for_pods(spec: &At<'_>, errors: &mut Errors) {
 pub(crate) fn template(template: &At<'_>, owner: &str, selector: &At<'_>, errors: &mut Errors) {
     let metadata = template.get("metadata");
     let template_labels = metadata.get("labels");
-    if !labels::is_empty(selector) && labels::matches(selector, &template_labels) == Some(false) {
-        let shown = template_labels.raw().cloned().unwrap_or(Value::Null);
-        errors.invalid_as(&template_labels, shown, "`selector` does not match template `labels`");
+    let selects_all = selector.is_set() && labels::is_empty(selector);
+    match labels::matches(selector, &template_labels) {
+        Err(labels::BrokenSelector) => {
+            errors.invalid(selector, "invalid label selector");
+            return;
+        }
+        Ok(false) if !selects_all => {
+            let shown = template_labels.raw().cloned().unwrap_or(Value::Null);
+            let detail = "`selector` does not match template `labels`";
+            errors.invalid_as(&template_labels, shown, detail);
+        }
+        Ok(_) => {}
     }
     // Kubernetes tells these without "metadata".
     labels::check(&template.get("labels").with(template_labels.raw()), errors);

@@ -131,6 +131,9 @@ fn warnings_name_what_is_deprecated_or_without_effect() {
         |field: &str, why: &str| format!("spec.{field}: has no effect in kube-mini: {why}");
     rows! { check_warnings(&Pod, &base());
         => [];
+        "metadata.name" = "a.b"
+            => ["metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: [must not contain dots]"];
+        "metadata.uid" = "u", "spec.hostPID" = true => [];
         "spec.hostPID" = true => [&effect("hostPID", "containers are no processes of the host")];
         "spec.hostPID" = false => [];
         "spec.hostNetwork" = true => [];

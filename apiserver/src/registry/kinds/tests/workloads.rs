@@ -59,7 +59,9 @@ fn rules_of_deployments() {
     rows! { check_create(&Deployment, &base());
         => [];
         "spec.replicas" = (-1) => ["spec.replicas: Invalid value: -1: must be greater than or equal to 0"];
-        "spec.selector" = null => ["spec.selector: Required value"];
+        "spec.selector" = null
+            => ["spec.selector: Required value",
+                "spec.template.metadata.labels: Invalid value: {\"app\":\"web\"}: `selector` does not match template `labels`"];
         "spec.selector" = {} => ["spec.selector: Invalid value: {}: empty selector is invalid for deployment"];
         "spec.selector.matchLabels.app" = "api"
             => ["spec.template.metadata.labels: Invalid value: {\"app\":\"web\"}: `selector` does not match template `labels`"];
@@ -67,9 +69,11 @@ fn rules_of_deployments() {
             => ["spec.template.metadata.labels: Invalid value: null: `selector` does not match template `labels`"];
         "spec.selector" = {"matchExpressions": [{"key": "app", "operator": "In", "values": ["web", "api"]}]} => [];
         "spec.selector" = {"matchExpressions": [{"key": "app", "operator": "Near"}]}
-            => ["spec.selector.matchExpressions[0].operator: Invalid value: \"Near\": not a valid selector operator"];
+            => ["spec.selector.matchExpressions[0].operator: Invalid value: \"Near\": not a valid selector operator",
+                "spec.selector: Invalid value: {\"matchExpressions\":[{\"key\":\"app\",\"operator\":\"Near\"}]}: invalid label selector"];
         "spec.selector" = {"matchExpressions": [{"key": "app", "operator": "In"}]}
-            => ["spec.selector.matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'"];
+            => ["spec.selector.matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'",
+                "spec.selector: Invalid value: {\"matchExpressions\":[{\"key\":\"app\",\"operator\":\"In\"}]}: invalid label selector"];
         "spec.template.spec.containers.0.image" = "" => ["spec.template.spec.containers[0].image: Required value"];
         "spec.template.spec.containers.0.image" = " " => [];
         "spec.template.spec.containers.0.ports.0.containerPort" = 0
@@ -82,11 +86,7 @@ fn rules_of_deployments() {
             => ["spec.template.labels: Invalid value: \"a b\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"];
         "spec.template" = null
             => ["spec.template.metadata.labels: Invalid value: null: `selector` does not match template `labels`",
-                "spec.template.spec.terminationGracePeriodSeconds: Required value",
-                "spec.template.spec.containers: Required value",
-                "spec.template.spec.restartPolicy: Required value",
-                "spec.template.spec.dnsPolicy: Required value",
-                "spec.template.spec.restartPolicy: Unsupported value: \"\": supported values: \"Always\""];
+                "spec.template.spec.containers: Required value"];
         "spec.strategy" = {"type": "Recreate", "rollingUpdate": {"maxSurge": 1}}
             => ["spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'"];
         "spec.strategy.type" = "Slow"
@@ -219,6 +219,8 @@ fn workloads_print() {
 fn templates_warn_like_pods() {
     rows! { check_warnings(&Deployment, &base());
         => [];
+        "metadata.name" = "a.b"
+            => ["metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: [must not contain dots]"];
         "spec.template.spec.hostIPC" = true
             => ["spec.template.spec.hostIPC: has no effect in kube-mini: containers are no processes of the host"];
     }
