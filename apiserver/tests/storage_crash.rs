@@ -2,6 +2,7 @@
 //!
 //! The test runs itself as the child (`child`, which does nothing unless told where). The child says on its output what the
 //! store has acknowledged; whatever it has said must be there afterwards.
+//! `STORE_CRASH_SCALE=50` makes it a soak.
 
 use std::{
     collections::BTreeMap,
@@ -21,6 +22,10 @@ const DIR: &str = "STORE_CRASH_DIR";
 const HISTORY: &str = "STORE_CRASH_HISTORY";
 const WRITERS: usize = 8;
 const KEYS: usize = 40;
+
+fn scale() -> usize {
+    env::var("STORE_CRASH_SCALE").map_or(1, |text| text.parse().expect("a number"))
+}
 
 fn open(dir: &Path, history: usize) -> Store {
     let retention = Retention { base_bytes: history, max_bytes: history, ..Retention::default() };
@@ -45,7 +50,7 @@ fn child() {
 
 async fn write(store: &Store, writer: usize, start: usize) {
     for n in start.. {
-        let key = format!("/registry/pods/{writer}/{}", (n * 7) % KEYS);
+        let key = format!("/registry/pods/{writer}/{}", (n * 7) % (KEYS * scale()));
         let exists = store.get(&key).await.expect("a read").is_some();
         let (txn, length) = if n % 5 == 0 && exists {
             (Txn::default().and_delete(key.as_str()), 0)
@@ -155,7 +160,7 @@ fn crash_and_look(history: usize, counts: &[usize]) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let mut before = Revision::ZERO;
     for count in counts {
-        let acknowledged = run_child(dir.path(), history, *count);
+        let acknowledged = run_child(dir.path(), history, *count * scale());
         let first = *acknowledged.first_key_value().expect("there are some").0;
         assert!(first > before, "revisions never go back: {first} after {before}");
         runtime.block_on(check(dir.path(), history, &acknowledged, before));

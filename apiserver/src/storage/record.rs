@@ -185,11 +185,11 @@ impl<'a> Input<'a> {
 mod tests {
     use super::*;
 
-    fn check(kv: KeyValue) {
+    fn check(kv: &KeyValue) {
         let record = Record::Put(Arc::new(kv.clone()));
         let mut out = Vec::new();
         encode(&record, &mut out);
-        assert_eq!(out.len(), put_len(&kv));
+        assert_eq!(out.len(), put_len(kv));
         let bytes = Bytes::from(out);
         assert_eq!(decode(record.id(), &bytes), Ok(record.clone()));
         for cut in 0..bytes.len() - kv.value.len() {
@@ -210,17 +210,17 @@ mod tests {
             slot: None,
             sub: 0,
         };
-        check(plain.clone());
-        check(KeyValue {
+        check(&plain);
+        check(&KeyValue {
             slot: Some(1),
             value: Bytes::from_static(b"\"128\""),
             version: u64::MAX,
             sub: 7,
             ..plain.clone()
         });
-        check(KeyValue { index: Some("node-1".into()), value: Bytes::new(), ..plain.clone() });
+        check(&KeyValue { index: Some("node-1".into()), value: Bytes::new(), ..plain.clone() });
         let expires_at = Some(Timestamp::from_second(1_800_000_000).expect("in range"));
-        check(KeyValue { expires_at, create_revision: Revision(1 << 40), ..plain });
+        check(&KeyValue { expires_at, create_revision: Revision(1 << 40), ..plain });
     }
 
     #[test]
