@@ -1,5 +1,32 @@
-//! The controllers, one file or folder each.
+//! The controllers, one file or folder each, and the table of them.
 
 pub mod deployment;
 pub mod endpoint_slice;
+pub mod endpoints;
+pub mod garbage_collector;
+pub mod namespace;
+pub mod node_ipam;
 pub mod replica_set;
+pub mod service_account;
+
+use crate::context::Setup;
+
+/// A controller: its name, as `kube-controller-manager --controllers` has it, and how it is set up.
+pub struct Controller {
+    /// The name.
+    pub name: &'static str,
+    /// Registers its informers and starts its workers.
+    pub start: fn(&mut Setup<'_>),
+}
+
+/// All controllers.
+pub const CONTROLLERS: &[Controller] = &[
+    Controller { name: "deployment-controller", start: deployment::act::start },
+    Controller { name: "replicaset-controller", start: replica_set::act::start },
+    Controller { name: "endpointslice-controller", start: endpoint_slice::act::start },
+    Controller { name: "endpoints-controller", start: endpoints::start },
+    Controller { name: "namespace-controller", start: namespace::start },
+    Controller { name: "serviceaccount-controller", start: service_account::start },
+    Controller { name: "node-ipam-controller", start: node_ipam::start },
+    Controller { name: "garbage-collector-controller", start: garbage_collector::start },
+];

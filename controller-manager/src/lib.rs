@@ -1,3 +1,64 @@
-//! The controller manager: the control loops that bring what is to what should be.
+//! kube-controller-manager: the control loops that bring what is to what should be.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`controllers`] | one file or folder per controller, and the table of them |
+//! | [`context`] | what a controller is set up with: the API, shared informers, queues |
+//! | [`expectations`] | what was written but is not in the cache yet |
+//!
+//! Every loop is level-triggered: informers put keys into a work queue, a worker reads the present state from the shared
+//! stores, a pure `plan` decides, a thin `act` writes. All loops share one copy of each resource.
+//!
+//! **Invariant:** a controller knows the API only, never another component, and no controller calls another.
+
+pub mod context;
 pub mod controllers;
 pub mod expectations;
+
+use client::{Client, informer::Informers};
+use component_base::{clock::Clock, shutdown::Shutdown};
+
+use self::{context::Setup, controllers::CONTROLLERS};
+
+/// What the controller manager is made with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The API, as `system:kube-controller-manager`.
+    pub client: Client,
+    /// Time.
+    pub clock: Clock,
+    /// The pods' network.
+    pub cluster_cidr: String,
+}
+
+/// The controller manager, ready to run.
+pub struct Server {
+    config: Config,
+}
+
+impl Server {
+    /// Takes the configuration over.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self { config }
+    }
+
+    /// Runs all controllers until `shutdown`.
+    pub async fn run(self, shutdown: Shutdown) {
+        let Config { client, clock, cluster_cidr } = self.config;
+        let mut informers = Informers::new(&client, &clock);
+        let mut setup = Setup {
+            client,
+            clock,
+            shutdown: shutdown.clone(),
+            informers: &mut informers,
+            cluster_cidr,
+        };
+        for controller in CONTROLLERS {
+            tracing::debug!(controller = controller.name, "setting up");
+            (controller.start)(&mut setup);
+        }
+        informers.start(&shutdown);
+        shutdown.cancelled().await;
+    }
+}

@@ -33,7 +33,9 @@ impl Backoff {
     /// A restart after a run that ended at `ended` takes place now: the next wait is longer.
     pub fn restarted(&mut self, ended: Duration, now: Duration) {
         let wait = match self.entry {
-            Some((wait, updated)) if ended.saturating_sub(updated) <= MAX * 2 => (wait * 2).min(MAX),
+            Some((wait, updated)) if ended.saturating_sub(updated) <= MAX * 2 => {
+                (wait * 2).min(MAX)
+            }
             _ => INITIAL,
         };
         self.entry = Some((wait, now));

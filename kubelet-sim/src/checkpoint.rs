@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, path::PathBuf};
 
-use apimachinery::api::core::Pod;
+use apimachinery::{api::core::Pod, time::MicroTime};
 use component_base::clock::Clock;
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -22,7 +22,7 @@ const KILLED: i32 = 255;
 struct Kept {
     restarts: i32,
     image_id: String,
-    running_since: Option<Timestamp>,
+    running_since: Option<MicroTime>,
     id: String,
     ended: Option<KeptEnd>,
 }
@@ -33,8 +33,8 @@ struct KeptEnd {
     signal: Option<i32>,
     reason: String,
     message: String,
-    started_at: Option<Timestamp>,
-    finished_at: Timestamp,
+    started_at: Option<MicroTime>,
+    finished_at: MicroTime,
     id: String,
 }
 
@@ -44,7 +44,7 @@ pub struct PodCheckpoint {
     /// The pod's object.
     pub pod: Pod,
     /// When the kubelet first saw it.
-    pub start_time: Timestamp,
+    pub start_time: MicroTime,
     containers: std::collections::BTreeMap<String, Kept>,
 }
 
@@ -57,15 +57,15 @@ impl PodCheckpoint {
             signal: ended.signal,
             reason: ended.reason.clone(),
             message: ended.message.clone(),
-            started_at: ended.started_at,
-            finished_at: ended.finished_at,
+            started_at: ended.started_at.map(MicroTime),
+            finished_at: MicroTime(ended.finished_at),
             id: ended.id.clone(),
         };
         let containers = records
             .iter()
             .map(|(name, record)| {
                 let (running_since, id) = match &record.state {
-                    State::Running { started_at, id } => (Some(*started_at), id.clone()),
+                    State::Running { started_at, id } => (Some(MicroTime(*started_at)), id.clone()),
                     _ => (None, String::new()),
                 };
                 let kept = Kept {
@@ -82,7 +82,7 @@ impl PodCheckpoint {
         // The version changes with every write of anybody; it is not kept.
         pod.metadata.resource_version = None;
         pod.metadata.managed_fields.clear();
-        Self { pod, start_time, containers }
+        Self { pod, start_time: MicroTime(start_time), containers }
     }
 
     /// The records with which the pod comes back: what ran has been killed.
@@ -97,13 +97,13 @@ impl PodCheckpoint {
                     image_id: kept.image_id.clone(),
                     ..Record::default()
                 };
-                if let Some(started_at) = kept.running_since {
+                if let Some(started_at) = &kept.running_since {
                     record.state = State::Terminated(Ended {
                         exit_code: KILLED,
                         signal: None,
                         reason: "Unknown".into(),
                         message: String::new(),
-                        started_at: Some(started_at),
+                        started_at: Some(started_at.0),
                         finished_at: now,
                         at,
                         id: kept.id.clone(),
@@ -114,8 +114,8 @@ impl PodCheckpoint {
                         signal: end.signal,
                         reason: end.reason.clone(),
                         message: end.message.clone(),
-                        started_at: end.started_at,
-                        finished_at: end.finished_at,
+                        started_at: end.started_at.as_ref().map(|t| t.0),
+                        finished_at: end.finished_at.0,
                         at,
                         id: end.id.clone(),
                     });

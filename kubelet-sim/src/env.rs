@@ -226,9 +226,7 @@ pub fn resource_field(
     let resources = container.resources.clone().unwrap_or_default();
     let amount = match kind {
         "requests" => resources.requests.get(resource).cloned(),
-        "limits" => {
-            resources.limits.get(resource).or_else(|| allocatable.get(resource)).cloned()
-        }
+        "limits" => resources.limits.get(resource).or_else(|| allocatable.get(resource)).cloned(),
         _ => return Err(format!("unsupported container resource : {}", field.resource)),
     };
     let amount = amount.unwrap_or_default();
@@ -258,7 +256,8 @@ fn service_links(sources: &Sources<'_>) -> Vec<(String, String)> {
         if !(kubernetes || links && own) {
             continue;
         }
-        let Some(ip) = service.spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty() && *ip != "None")
+        let Some(ip) =
+            service.spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty() && *ip != "None")
         else {
             continue;
         };
@@ -369,10 +368,19 @@ mod tests {
             from(json!({"configMapKeyRef": {"name": "cfg", "key": "z"}})),
             Err("couldn't find key z in ConfigMap n/cfg"),
         );
-        check(from(json!({"configMapKeyRef": {"name": "no", "key": "k"}})), Err("configmap \"no\" not found"));
-        check(from(json!({"configMapKeyRef": {"name": "no", "key": "k", "optional": true}})), Ok("b"));
+        check(
+            from(json!({"configMapKeyRef": {"name": "no", "key": "k"}})),
+            Err("configmap \"no\" not found"),
+        );
+        check(
+            from(json!({"configMapKeyRef": {"name": "no", "key": "k", "optional": true}})),
+            Ok("b"),
+        );
         check(from(json!({"secretKeyRef": {"name": "sec", "key": "pw"}})), Ok("secret"));
-        check(from(json!({"secretKeyRef": {"name": "no", "key": "pw"}})), Err("secret \"no\" not found"));
+        check(
+            from(json!({"secretKeyRef": {"name": "no", "key": "pw"}})),
+            Err("secret \"no\" not found"),
+        );
         check(from(json!({"resourceFieldRef": {"resource": "limits.cpu"}})), Ok("8"));
     }
 
@@ -387,7 +395,8 @@ mod tests {
         for (key, value) in [("P_k", "v"), ("P_other", "o"), ("pw", "secret")] {
             assert_eq!(find(&env, key).as_deref(), Some(value), "{key}");
         }
-        let missing = resolve(json!({"name": "c", "envFrom": [{"configMapRef": {"name": "absent"}}]}));
+        let missing =
+            resolve(json!({"name": "c", "envFrom": [{"configMapRef": {"name": "absent"}}]}));
         assert_eq!(missing, Err("configmap \"absent\" not found".to_owned()));
     }
 }

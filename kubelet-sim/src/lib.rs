@@ -35,8 +35,16 @@ pub mod streams;
 pub mod volumes;
 pub mod worker;
 
-pub use server::{Config, Server, ServerError};
+pub use server::{Config, NodeSetup, Server, ServerError};
 pub(crate) use worker::hook_request as worker_hook_request;
+
+/// The InternalIP of node number `number`: 192.168.1.101 for the first; beyond the 155th they go on in 192.168.2.0.
+#[must_use]
+pub fn node_address(number: u32) -> std::net::Ipv4Addr {
+    let base = u32::from(std::net::Ipv4Addr::new(192, 168, 1, 100));
+    let past = if number > 154 { 100 } else { 0 };
+    std::net::Ipv4Addr::from(base + number + past)
+}
 
 /// A duration as Go prints it: `10s`, `2m40s`, `5m0s`.
 #[must_use]
@@ -63,5 +71,16 @@ mod tests {
         check(160, "2m40s");
         check(300, "5m0s");
         check(3600, "1h0m0s");
+    }
+
+    #[test]
+    fn nodes_have_addresses_of_their_own() {
+        let check = |number, expected: &str| {
+            assert_eq!(node_address(number).to_string(), expected);
+        };
+        check(1, "192.168.1.101");
+        check(154, "192.168.1.254");
+        check(155, "192.168.2.99");
+        check(1000, "192.168.5.176");
     }
 }

@@ -215,9 +215,10 @@ pub fn plan(pod: &Pod, records: &Records, now: Duration) -> Vec<Action> {
     }
     let done = progress == InitProgress::Done
         && pod.spec.containers.iter().all(|c| {
-            records.get(&c.name).and_then(Record::ended).is_some_and(|ended| {
-                !restarts(pod, c, ended.exit_code)
-            })
+            records
+                .get(&c.name)
+                .and_then(Record::ended)
+                .is_some_and(|ended| !restarts(pod, c, ended.exit_code))
         });
     if done {
         return finish(pod, records);

@@ -13,7 +13,7 @@ mod pods;
 mod registration;
 
 pub use context::{NodeContext, NodeSettings};
-pub use pods::PodTable;
 pub(crate) use lease::keep_lease;
+pub use pods::PodTable;
 pub(crate) use pods::follow_pods;
 pub(crate) use registration::{await_pod_cidr, keep_status, register};

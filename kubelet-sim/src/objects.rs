@@ -122,7 +122,8 @@ impl Objects {
                 Ok(None)
             }
             Err(status) if client::wire::transport_failure(&status).is_some() => {
-                match std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
+                match std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok())
+                {
                     Some(kept) => Ok(Some(kept)),
                     None => Err(status),
                 }

@@ -160,11 +160,14 @@ async fn exec_probe(target: &Target, command: &[String], timeout: Duration) -> R
         Ok(output) => match output.exit_code {
             Some(0) => Ok(()),
             Some(_) => Err(String::from_utf8_lossy(&output.output).into_owned()),
-            None => Err(format!("command timed out: {command:?} timed out after {}s", timeout.as_secs())),
+            None => Err(format!(
+                "command timed out: {command:?} timed out after {}s",
+                timeout.as_secs()
+            )),
         },
-        Err(error @ (ExecError::NotRunning(_) | ExecError::Empty | ExecError::Executable { .. })) => {
-            Err(error.to_string())
-        }
+        Err(
+            error @ (ExecError::NotRunning(_) | ExecError::Empty | ExecError::Executable { .. }),
+        ) => Err(error.to_string()),
     }
 }
 

@@ -109,7 +109,14 @@ impl Server {
             }
             None => Store::new(),
         };
-        let joined = Arc::new(Joined { clock, fabric: fabric.clone(), catalogue, service, runtime, services });
+        let joined = Arc::new(Joined {
+            clock,
+            fabric: fabric.clone(),
+            catalogue,
+            service,
+            runtime,
+            services,
+        });
         for node in nodes {
             let (joined, child) = (joined.clone(), shutdown.clone());
             shutdown.spawn("node", async move {
@@ -143,19 +150,17 @@ async fn run_node(setup: NodeSetup, joined: &Joined, shutdown: Shutdown) -> Resu
     let clock = joined.clock.clone();
     let boot_id = format!("{:016x}", clock.random_u64());
     let token = shutdown.token().clone();
-    let registration = register(&client, &clock, &settings, &boot_id);
     let kept = kept_pod_cidr(&settings);
     // A node that has been here before knows its range, and need not wait for the API server.
-    let registered: Arc<Mutex<Option<Node>>> = Arc::default();
+    let mut registered: Option<Node> = None;
     let cidr = match kept {
         Some(cidr) => {
             let (client, clock, settings, boot_id) =
                 (client.clone(), clock.clone(), settings.clone(), boot_id.clone());
             let token = token.clone();
             shutdown.spawn("registration", async move {
-                let done = token
-                    .run_until_cancelled(register(&client, &clock, &settings, &boot_id))
-                    .await;
+                let done =
+                    token.run_until_cancelled(register(&client, &clock, &settings, &boot_id)).await;
                 if let Some(node) = done {
                     token.run_until_cancelled(keep_lease(client, clock, node)).await;
                 }
@@ -163,16 +168,16 @@ async fn run_node(setup: NodeSetup, joined: &Joined, shutdown: Shutdown) -> Resu
             cidr
         }
         None => {
+            let registration = register(&client, &clock, &settings, &boot_id);
             let Some(node) = token.run_until_cancelled(registration).await else { return Ok(()) };
-            *registered.lock() = Some(node.clone());
+            registered = Some(node.clone());
             let waiting = await_pod_cidr(&client, &clock, node);
             let Some(cidr) = token.run_until_cancelled(waiting).await else { return Ok(()) };
             keep_pod_cidr(&settings, &cidr)?;
             cidr
         }
     };
-    let first_node = registered.lock().take();
-    if let Some(node) = first_node {
+    if let Some(node) = registered {
         let lease = keep_lease(client.clone(), clock.clone(), node);
         let token = token.clone();
         shutdown.spawn("node lease", async move {
@@ -197,7 +202,8 @@ async fn run_node(setup: NodeSetup, joined: &Joined, shutdown: Shutdown) -> Resu
     });
     let table = PodTable::default();
     joined.service.add(table.clone());
-    let recorder = EventRecorder::start(&client, &clock, "kubelet", Some(&settings.name), &shutdown);
+    let recorder =
+        EventRecorder::start(&client, &clock, "kubelet", Some(&settings.name), &shutdown);
     let context = Arc::new(NodeContext {
         host_ip: settings.internal_ip.clone(),
         allocatable: settings.capacity.clone(),

@@ -61,7 +61,11 @@ fn waiting(reason: &str, message: &str) -> ContainerState {
     }
 }
 
-fn container_status(container: &Container, record: &Record, default_reason: &str) -> ContainerStatus {
+fn container_status(
+    container: &Container,
+    record: &Record,
+    default_reason: &str,
+) -> ContainerStatus {
     let mut id = String::new();
     let state = match (&record.state, &record.problem) {
         (State::Running { started_at, id: own }, _) => {
@@ -125,12 +129,8 @@ pub fn generate(view: &View<'_>) -> PodStatus {
             status.ready = ended.is_some_and(|e| e.exit_code == 0) && !record(container).running();
         }
     }
-    let statuses: Vec<ContainerStatus> = pod
-        .spec
-        .containers
-        .iter()
-        .map(|c| container_status(c, record(c), main_reason))
-        .collect();
+    let statuses: Vec<ContainerStatus> =
+        pod.spec.containers.iter().map(|c| container_status(c, record(c), main_reason)).collect();
     let phase = match view.failure {
         Some(_) => "Failed",
         None => phase(view, progress),
@@ -290,9 +290,9 @@ fn conditions(
             }
         })
         .collect();
-    let ready_problem = problem.clone().or_else(|| {
-        (!gates.is_empty()).then(|| ("ReadinessGatesNotReady", gates.join(", ")))
-    });
+    let ready_problem = problem
+        .clone()
+        .or_else(|| (!gates.is_empty()).then(|| ("ReadinessGatesNotReady", gates.join(", "))));
     let mut all = vec![
         condition(view, "PodReadyToStartContainers", view.ip.is_some() && !view.finished, None),
         initialized,
@@ -300,7 +300,11 @@ fn conditions(
         condition(view, "ContainersReady", problem.is_none(), problem),
     ];
     all.extend(
-        pod.status.conditions.iter().filter(|c| !OWN_CONDITIONS.contains(&c.type_.as_str())).cloned(),
+        pod.status
+            .conditions
+            .iter()
+            .filter(|c| !OWN_CONDITIONS.contains(&c.type_.as_str()))
+            .cloned(),
     );
     all
 }

@@ -92,7 +92,9 @@ impl Statuses {
             Err(status) if status.is_not_found() || status.is_conflict() => {
                 tracing::debug!(pod = %key, %status, "its status is not wanted any more");
             }
-            Err(status) if client::wire::transport_failure(&status).is_some() => return Err(status),
+            Err(status) if client::wire::transport_failure(&status).is_some() => {
+                return Err(status);
+            }
             Err(status) => {
                 tracing::warn!(pod = %key, %status, "the API server refuses a pod's status");
             }
@@ -110,7 +112,8 @@ impl Statuses {
         if slot.wanted == slot.sent || slot.wanted.is_null() {
             return None;
         }
-        let patch = json!({"metadata": {"uid": uid}, "status": difference(&slot.sent, &slot.wanted)});
+        let patch =
+            json!({"metadata": {"uid": uid}, "status": difference(&slot.sent, &slot.wanted)});
         Some((slot.key.clone(), slot.wanted.clone(), patch))
     }
 
@@ -187,7 +190,11 @@ mod tests {
         let check = |old: Value, new: Value, expected: Value| {
             assert_eq!(difference(&old, &new), expected, "{old} to {new}");
         };
-        check(json!({"phase": "Pending"}), json!({"phase": "Running"}), json!({"phase": "Running"}));
+        check(
+            json!({"phase": "Pending"}),
+            json!({"phase": "Running"}),
+            json!({"phase": "Running"}),
+        );
         check(json!({"a": 1, "b": 2}), json!({"a": 1}), json!({"b": null}));
         check(json!({"a": [1]}), json!({"a": [1]}), json!({}));
     }

@@ -112,7 +112,7 @@ impl PodWorker {
             pod,
         };
         if let Some(checkpoint) = checkpoint {
-            worker.start_time = checkpoint.start_time;
+            worker.start_time = checkpoint.start_time.0;
             worker.records = checkpoint.after_reboot(&worker.node.clock);
         }
         worker
@@ -261,9 +261,7 @@ impl PodWorker {
             name,
             EventType::Warning,
             "BackOff",
-            &format!(
-                "Back-off restarting failed container {name} in pod {key}"
-            ),
+            &format!("Back-off restarting failed container {name} in pod {key}"),
         );
     }
 
@@ -271,7 +269,12 @@ impl PodWorker {
         match event {
             Event::Exited(name, run, exit) => self.exited(&name, &run, exit),
             Event::HookFailed { container, run, message } => {
-                self.container_event(&container, EventType::Warning, "FailedPostStartHook", &message);
+                self.container_event(
+                    &container,
+                    EventType::Warning,
+                    "FailedPostStartHook",
+                    &message,
+                );
                 let current = self.shared.read().containers.get(&container).cloned();
                 if let Some(running) = current.filter(|c| c.id().to_string() == run) {
                     self.killing(&container, "FailedPostStartHook");
@@ -318,8 +321,7 @@ impl PodWorker {
             }
             (Kind::Startup, Finding::Success) => {
                 record.started = true;
-                let has_readiness =
-                    self.spec(&name).is_some_and(|c| c.readiness_probe.is_some());
+                let has_readiness = self.spec(&name).is_some_and(|c| c.readiness_probe.is_some());
                 if let Some(record) = self.records.get_mut(&name) {
                     record.ready = !has_readiness;
                 }

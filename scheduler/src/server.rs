@@ -214,7 +214,12 @@ impl Writer {
             Ok(()) => {
                 self.metrics.scheduled(attempts, waited);
                 let message = format!("Successfully assigned {} to {node}", pod.key);
-                self.recorder.record_about(reference(&*pod.pod), EventType::Normal, "Scheduled", message);
+                self.recorder.record_about(
+                    reference(&*pod.pod),
+                    EventType::Normal,
+                    "Scheduled",
+                    message,
+                );
             }
             Err(status) => {
                 // A pod that is gone, or bound by somebody else, is not tried again.
@@ -222,7 +227,12 @@ impl Writer {
                 tracing::debug!(pod = %pod.key, %status, "binding failed");
                 if !final_ {
                     let message = format!("binding rejected: {}", status.message);
-                    self.recorder.record_about(reference(&*pod.pod), EventType::Warning, "FailedScheduling", message);
+                    self.recorder.record_about(
+                        reference(&*pod.pod),
+                        EventType::Warning,
+                        "FailedScheduling",
+                        message,
+                    );
                 }
                 let failed = Input::BindingFailed { uid: pod.uid().to_owned(), final_ };
                 // The loop is gone only when the scheduler ends.
@@ -311,7 +321,12 @@ impl Writer {
             Ok(()) => {
                 let node = victim.pod.spec.node_name.as_deref().unwrap_or_default();
                 let message = format!("Preempted by pod {} on node {node}", preemptor.uid());
-                self.recorder.record_about(reference(&*victim.pod), EventType::Normal, "Preempted", message);
+                self.recorder.record_about(
+                    reference(&*victim.pod),
+                    EventType::Normal,
+                    "Preempted",
+                    message,
+                );
             }
             Err(status) if status.is_not_found() || status.is_conflict() => {}
             Err(status) => {

@@ -11,6 +11,7 @@
 //! | [`rolling`] | RollingUpdate and proportional scaling: the arithmetic of surge and unavailability |
 //! | [`status`] | the status, its conditions, the progress deadline |
 
+pub mod act;
 pub mod plan;
 pub mod revision;
 pub mod rolling;

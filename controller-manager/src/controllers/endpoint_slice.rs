@@ -4,4 +4,5 @@
 //! and fits them into the slices that are there with as few writes as possible. Follows
 //! `k8s.io/endpointslice` of Kubernetes: a slice that need not change is not touched.
 
+pub mod act;
 pub mod plan;

@@ -9,5 +9,6 @@
 //! not a thousand. Between a write and its echo in the cache, [`crate::expectations`] keep the controller from counting
 //! twice. Follows `pkg/controller/replicaset` of Kubernetes.
 
+pub mod act;
 pub mod plan;
 pub mod ranking;

@@ -30,7 +30,12 @@ struct Entry {
 impl PodTable {
     /// Finds a pod; with a uid only that very pod.
     #[must_use]
-    pub fn find(&self, namespace: &str, name: &str, uid: &str) -> Option<(Arc<Pod>, Arc<RwLock<Shared>>)> {
+    pub fn find(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+    ) -> Option<(Arc<Pod>, Arc<RwLock<Shared>>)> {
         let table = self.0.read();
         let entry = if uid.is_empty() {
             table.values().find(|e| e.namespace == namespace && e.name == name)

@@ -4,9 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use apimachinery::{
     api::{
-        core::{
-            Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus, NodeSystemInfo,
-        },
+        core::{Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus, NodeSystemInfo},
         meta::ObjectMeta,
     },
     status::Status,
@@ -55,7 +53,8 @@ async fn try_register(
         metadata: ObjectMeta {
             name: Some(settings.name.clone()),
             labels: labels(settings),
-            annotations: [(ENDPOINT_ANNOTATION.to_owned(), settings.kubelet_endpoint.clone())].into(),
+            annotations: [(ENDPOINT_ANNOTATION.to_owned(), settings.kubelet_endpoint.clone())]
+                .into(),
             ..ObjectMeta::default()
         },
         status: status(settings, boot_id, clock),
@@ -127,7 +126,12 @@ fn status(settings: &NodeSettings, boot_id: &str, clock: &Clock) -> NodeStatus {
 fn conditions(clock: &Clock) -> Vec<NodeCondition> {
     let now = Some(Time(clock.now()).truncated());
     [
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        (
+            "MemoryPressure",
+            "False",
+            "KubeletHasSufficientMemory",
+            "kubelet has sufficient memory available",
+        ),
         ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
         ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
@@ -199,10 +203,8 @@ pub(crate) async fn await_pod_cidr(client: &Client, clock: &Clock, node: Node) -
     if let Some(cidr) = assigned(&node) {
         return cidr;
     }
-    let options = WatchOptions {
-        field_selector: format!("metadata.name={name}"),
-        ..WatchOptions::default()
-    };
+    let options =
+        WatchOptions { field_selector: format!("metadata.name={name}"), ..WatchOptions::default() };
     let mut pause = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
     loop {
         if let Ok(mut stream) = client.watch::<Node>("", &options).await {

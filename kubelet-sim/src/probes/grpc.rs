@@ -20,7 +20,8 @@ const MAX_ANSWER: usize = 1024;
 /// # Errors
 /// The message of the `Unhealthy` event.
 pub async fn probe(target: &Target, grpc: &GRPCAction, timeout: Duration) -> Result<(), String> {
-    let port = u16::try_from(grpc.port).map_err(|_| format!("invalid port number: {}", grpc.port))?;
+    let port =
+        u16::try_from(grpc.port).map_err(|_| format!("invalid port number: {}", grpc.port))?;
     let address = SocketAddr::new(target.pod_ip, port);
     let service = grpc.service.clone().unwrap_or_default();
     match target.clock.timeout(timeout, check(target, address, &service)).await {
@@ -60,8 +61,10 @@ async fn check(target: &Target, address: SocketAddr, service: &str) -> Result<u6
     let exchange = async {
         let response = sender.send_request(request).await.map_err(|e| failed(&e))?;
         let mut status = grpc_status(response.headers());
-        let body =
-            Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|e| failed(&e))?;
+        let body = Limited::new(response.into_body(), MAX_ANSWER)
+            .collect()
+            .await
+            .map_err(|e| failed(&e))?;
         if let Some(trailers) = body.trailers() {
             status = status.or_else(|| grpc_status(trailers));
         }

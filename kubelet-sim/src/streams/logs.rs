@@ -68,9 +68,10 @@ fn options(request: &v1::LogsRequest, clock: &Clock) -> Result<LogOptions, Statu
     let since = match (request.since_seconds, request.since_time.as_str()) {
         (Some(seconds), _) => Some(clock.now() - SignedDuration::from_secs(seconds)),
         (None, "") => None,
-        (None, text) => Some(text.parse::<Timestamp>().map_err(|e| {
-            Status::bad_request(&format!("sinceTime {text:?}: {e}"))
-        })?),
+        (None, text) => Some(
+            text.parse::<Timestamp>()
+                .map_err(|e| Status::bad_request(&format!("sinceTime {text:?}: {e}")))?,
+        ),
     };
     Ok(LogOptions {
         follow: request.follow,

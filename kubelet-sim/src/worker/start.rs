@@ -95,7 +95,12 @@ impl PodWorker {
                     let message = format!(
                         "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox: {e}"
                     );
-                    self.node.event(&self.pod, EventType::Warning, "FailedCreatePodSandBox", &message);
+                    self.node.event(
+                        &self.pod,
+                        EventType::Warning,
+                        "FailedCreatePodSandBox",
+                        &message,
+                    );
                     self.volumes_retry = Some(now + VOLUME_RETRY);
                     return false;
                 }
@@ -104,15 +109,18 @@ impl PodWorker {
         true
     }
 
-    async fn set_up_volumes(&self) -> Result<(), String> {
+    async fn set_up_volumes(&mut self) -> Result<(), String> {
         if self.pod.spec.volumes.is_empty() {
             return Ok(());
         }
         let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
         let references = References::of_volumes(&self.pod);
-        let referenced = self.node.objects.fetch(namespace, &references).await.map_err(|status| {
-            format!("MountVolume.SetUp failed: {}", status.message)
-        })?;
+        let referenced = self
+            .node
+            .objects
+            .fetch(namespace, &references)
+            .await
+            .map_err(|status| format!("MountVolume.SetUp failed: {}", status.message))?;
         volumes::set_up(
             &self.pod,
             &self.dir,
@@ -149,8 +157,7 @@ impl PodWorker {
 
     fn hostname(&self) -> String {
         let own = self.pod.spec.hostname.clone().filter(|h| !h.is_empty());
-        let mut name =
-            own.unwrap_or_else(|| self.pod.metadata.name.clone().unwrap_or_default());
+        let mut name = own.unwrap_or_else(|| self.pod.metadata.name.clone().unwrap_or_default());
         name.truncate(63);
         name.trim_end_matches(['-', '.']).to_owned()
     }
@@ -183,8 +190,8 @@ impl PodWorker {
             host_ip: &self.node.host_ip,
             allocatable: &self.node.allocatable,
         };
-        let env =
-            environment(spec, &sources).map_err(|message| ("CreateContainerConfigError", message))?;
+        let env = environment(spec, &sources)
+            .map_err(|message| ("CreateContainerConfigError", message))?;
         let mounts: Vec<Mount> = volumes::mounts(&self.pod, spec, &self.dir, &env)
             .map_err(|message| ("CreateContainerConfigError", message))?;
         let Some(network) = self.sandbox.clone() else {

@@ -159,7 +159,8 @@ impl PodWorker {
         name: &str,
         grace: Duration,
     ) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
-        let container = self.shared.read().containers.get(name).filter(|c| is_running(c)).cloned()?;
+        let container =
+            self.shared.read().containers.get(name).filter(|c| is_running(c)).cloned()?;
         let spec = self.spec(name).cloned()?;
         let hook = spec.lifecycle.as_ref().and_then(|l| l.pre_stop.clone());
         let node = self.node.clone();
@@ -184,7 +185,9 @@ impl PodWorker {
                             &text,
                         );
                     }
-                    Err(_) => tracing::debug!(container = %spec.name, "the preStop hook took all of the grace period"),
+                    Err(_) => {
+                        tracing::debug!(container = %spec.name, "the preStop hook took all of the grace period")
+                    }
                 }
             }
             // SIGTERM always comes before SIGKILL, though a hook may have used up the time.
@@ -194,7 +197,7 @@ impl PodWorker {
         })
     }
 
-    async fn kill_rest(&self) {
+    async fn kill_rest(&mut self) {
         let all: Vec<Container> = self.shared.read().containers.values().cloned().collect();
         for container in all.into_iter().filter(is_running) {
             container.kill();
@@ -206,12 +209,9 @@ impl PodWorker {
     async fn collect_exits(&mut self) {
         use futures::StreamExt;
         let still = |worker: &Self| {
-            worker
-                .shared
-                .read()
-                .containers
-                .iter()
-                .any(|(name, c)| !is_running(c) && worker.records.get(name).is_some_and(|r| r.running()))
+            worker.shared.read().containers.iter().any(|(name, c)| {
+                !is_running(c) && worker.records.get(name).is_some_and(|r| r.running())
+            })
         };
         while still(self) {
             match self.events.next().await {

@@ -1,0 +1,90 @@
+//! What controllers are started with.
+
+use std::{fmt::Display, future::Future, hash::Hash};
+
+use apimachinery::{
+    api::{Resource, meta::ObjectMeta},
+    object::ObjectKey,
+    status::Status,
+};
+use client::{
+    Client, EventRecorder, WorkQueue,
+    controller::{self, Action},
+    informer::Informers,
+};
+use component_base::{clock::Clock, shutdown::Shutdown};
+
+/// Everything that a controller may use while it is being set up.
+pub struct Setup<'a> {
+    /// The API.
+    pub client: Client,
+    /// Time.
+    pub clock: Clock,
+    /// The end.
+    pub shutdown: Shutdown,
+    /// The informers that all controllers share; started when every controller is set up.
+    pub informers: &'a mut Informers,
+    /// The pods' network.
+    pub cluster_cidr: String,
+}
+
+impl Setup<'_> {
+    /// A recorder of events in the name of one controller.
+    #[must_use]
+    pub fn recorder(&self, component: &str) -> EventRecorder {
+        EventRecorder::start(&self.client, &self.clock, component, None, &self.shutdown)
+    }
+
+    /// An empty queue.
+    #[must_use]
+    pub fn queue<K: Clone + Eq + Hash>(&self) -> WorkQueue<K> {
+        WorkQueue::new(&self.clock)
+    }
+
+    /// Puts every changed object of a kind into a queue.
+    pub fn enqueue_changes<T: Resource>(&mut self, queue: &WorkQueue<ObjectKey>) {
+        let queue = queue.clone();
+        self.informers.on_change::<T, _>(move |delta| queue.add(key_of(delta.object().metadata())));
+    }
+
+    /// Runs workers once `synced` is done: before that, the stores do not tell the truth.
+    pub fn run<K, F, Fut>(
+        &self,
+        name: &'static str,
+        queue: &WorkQueue<K>,
+        workers: usize,
+        synced: impl Future<Output = ()> + Send + 'static,
+        reconcile: F,
+    ) where
+        K: Clone + Eq + Hash + Display + Send + Sync + 'static,
+        F: Fn(K) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Action, Status>> + Send,
+    {
+        let (shutdown, queue) = (self.shutdown.clone(), queue.clone());
+        self.shutdown.spawn(name, async move {
+            let token = shutdown.token().clone();
+            if token.run_until_cancelled(synced).await.is_some() {
+                controller::run(&shutdown, name, &queue, workers, reconcile);
+            }
+        });
+    }
+}
+
+/// Namespace and name.
+#[must_use]
+pub fn key_of(metadata: &ObjectMeta) -> ObjectKey {
+    ObjectKey {
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+/// The uid of the owner that controls an object: an index over dependents.
+#[must_use]
+pub fn controller_uid<T: Resource>(object: &T) -> Vec<String> {
+    let owners = &object.metadata().owner_references;
+    owners.iter().filter(|o| o.controller == Some(true)).map(|o| o.uid.clone()).collect()
+}
+
+/// The name of that index.
+pub const BY_CONTROLLER: &str = "controller-uid";

@@ -1,0 +1,262 @@
+//! The Endpoints controller: the older form of EndpointSlices, one object per Service, which many clients still read.
+//!
+//! Addresses are grouped by the ports that they resolve to, ready ones apart from others; more than a thousand are cut
+//! off, with an annotation that says so. Follows `pkg/controller/endpoint` of Kubernetes.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use apimachinery::{
+    api::{
+        core::{
+            EndpointAddress, EndpointPort, EndpointSubset, Endpoints, ObjectReference, Pod, Service,
+        },
+        meta::ObjectMeta,
+    },
+    object::ObjectKey,
+    status::Status,
+};
+use client::{Client, DeleteOptions, Store, controller::Action};
+
+use super::endpoint_slice::{
+    act::{on_pod, selects},
+    plan::target_port,
+};
+use crate::context::{Setup, key_of};
+
+const WORKERS: usize = 5;
+/// The most addresses of one object.
+const CAPACITY: usize = 1000;
+const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
+const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+const HEADLESS: &str = "service.kubernetes.io/headless";
+
+#[derive(Clone)]
+struct Reconciler {
+    client: Client,
+    services: Store<Service>,
+    pods: Store<Pod>,
+    endpoints: Store<Endpoints>,
+}
+
+/// Sets the controller up.
+pub fn start(setup: &mut Setup<'_>) {
+    let queue = setup.queue::<ObjectKey>();
+    let reconciler = Reconciler {
+        client: setup.client.with_field_manager("kube-controller-manager"),
+        services: setup.informers.store(),
+        pods: setup.informers.store(),
+        endpoints: setup.informers.store(),
+    };
+    setup.enqueue_changes::<Service>(&queue);
+    setup.enqueue_changes::<Endpoints>(&queue);
+    let (keys, services) = (queue.clone(), reconciler.services.clone());
+    setup
+        .informers
+        .on_change::<Pod, _>(move |delta| on_pod(delta, &services, &|key| keys.add(key)));
+    let stores = reconciler.clone();
+    let synced = async move {
+        stores.services.synced().await;
+        stores.pods.synced().await;
+        stores.endpoints.synced().await;
+    };
+    setup.run("endpoints", &queue, WORKERS, synced, move |key| {
+        let reconciler = reconciler.clone();
+        async move { reconciler.reconcile(&key).await }
+    });
+}
+
+impl Reconciler {
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Action, Status> {
+        let existing = self.endpoints.get(key);
+        let Some(service) = self.services.get(key) else {
+            if let Some(existing) = existing.filter(|e| e.metadata.labels.contains_key(MANAGED_BY))
+            {
+                self.delete(&existing).await?;
+            }
+            return Ok(Action::Done);
+        };
+        if service.spec.selector.is_empty() || service.spec.type_.as_deref() == Some("ExternalName")
+        {
+            return Ok(Action::Done);
+        }
+        let pods: Vec<Arc<Pod>> = self
+            .pods
+            .list_namespace(&key.namespace)
+            .into_iter()
+            .filter(|pod| selects(&service, pod))
+            .collect();
+        let wanted = endpoints_of(&service, &pods);
+        match existing {
+            None => match self.client.create(&wanted).await {
+                Err(status) if status.is_already_exists() => Ok(Action::Done),
+                Err(status) => Err(status),
+                Ok(_) => Ok(Action::Done),
+            },
+            Some(existing) if same(&existing, &wanted) => Ok(Action::Done),
+            Some(existing) => {
+                let mut changed = (*existing).clone();
+                changed.subsets = wanted.subsets;
+                changed.metadata.labels = wanted.metadata.labels;
+                for annotation in [OVER_CAPACITY] {
+                    changed.metadata.annotations.remove(annotation);
+                }
+                changed.metadata.annotations.extend(wanted.metadata.annotations);
+                match self.client.update(&changed).await {
+                    Err(status) if status.is_not_found() => Ok(Action::Done),
+                    Err(status) => Err(status),
+                    Ok(_) => Ok(Action::Done),
+                }
+            }
+        }
+    }
+
+    async fn delete(&self, endpoints: &Endpoints) -> Result<(), Status> {
+        let key = key_of(&endpoints.metadata);
+        let options = DeleteOptions::uid(endpoints.metadata.uid.clone().unwrap_or_default());
+        match self.client.delete::<Endpoints>(&key.namespace, &key.name, &options).await {
+            Err(status) if !status.is_not_found() && !status.is_conflict() => Err(status),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn same(existing: &Endpoints, wanted: &Endpoints) -> bool {
+    let annotation = |e: &Endpoints| e.metadata.annotations.get(OVER_CAPACITY).cloned();
+    existing.subsets == wanted.subsets
+        && existing.metadata.labels == wanted.metadata.labels
+        && annotation(existing) == annotation(wanted)
+}
+
+/// The object that a Service and its pods give; a pure function.
+#[must_use]
+pub fn endpoints_of(service: &Service, pods: &[Arc<Pod>]) -> Endpoints {
+    let mut groups: BTreeMap<String, EndpointSubset> = BTreeMap::new();
+    let mut pods: Vec<&Arc<Pod>> = pods.iter().filter(|pod| counts(pod, service)).collect();
+    pods.sort_by(|a, b| a.status.pod_ip.cmp(&b.status.pod_ip));
+    let over = pods.len() > CAPACITY;
+    for pod in pods.into_iter().take(CAPACITY) {
+        let ports = ports_of(service, pod);
+        let key = serde_json::to_string(&ports).unwrap_or_default();
+        let subset = groups
+            .entry(key)
+            .or_insert_with(|| EndpointSubset { ports, ..EndpointSubset::default() });
+        let ready = service.spec.publish_not_ready_addresses == Some(true)
+            || pod.status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
+        let list = if ready { &mut subset.addresses } else { &mut subset.not_ready_addresses };
+        list.push(address(pod, service));
+    }
+    let mut labels = service.metadata.labels.clone();
+    labels.insert(MANAGED_BY.into(), "endpoint-controller".into());
+    if service.spec.cluster_ip.as_deref() == Some("None") {
+        labels.insert(HEADLESS.into(), String::new());
+    }
+    let mut metadata = ObjectMeta {
+        name: service.metadata.name.clone(),
+        namespace: service.metadata.namespace.clone(),
+        labels,
+        ..ObjectMeta::default()
+    };
+    if over {
+        metadata.annotations.insert(OVER_CAPACITY.into(), "truncated".into());
+    }
+    Endpoints { metadata, subsets: groups.into_values().collect() }
+}
+
+/// Terminating pods have no place in Endpoints, which cannot say that they terminate.
+fn counts(pod: &Pod, service: &Service) -> bool {
+    let ended = matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"));
+    let terminating = pod.metadata.deletion_timestamp.is_some()
+        && service.spec.publish_not_ready_addresses != Some(true);
+    !ended && !terminating && pod.status.pod_ip.as_deref().is_some_and(|ip| !ip.is_empty())
+}
+
+fn ports_of(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
+    service
+        .spec
+        .ports
+        .iter()
+        .filter_map(|port| {
+            Some(EndpointPort {
+                name: port.name.clone().filter(|n| !n.is_empty()),
+                port: target_port(port, pod)?,
+                protocol: Some(port.protocol.clone().unwrap_or_else(|| "TCP".into())),
+                app_protocol: port.app_protocol.clone(),
+            })
+        })
+        .collect()
+}
+
+fn address(pod: &Pod, service: &Service) -> EndpointAddress {
+    EndpointAddress {
+        ip: pod.status.pod_ip.clone().unwrap_or_default(),
+        hostname: pod.spec.hostname.clone().filter(|_| pod.spec.subdomain == service.metadata.name),
+        node_name: pod.spec.node_name.clone(),
+        target_ref: Some(ObjectReference {
+            kind: Some("Pod".into()),
+            namespace: pod.metadata.namespace.clone(),
+            name: pod.metadata.name.clone(),
+            uid: pod.metadata.uid.clone(),
+            ..ObjectReference::default()
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(name: &str, ip: &str, ready: bool, extra: Value) -> Arc<Pod> {
+        let mut pod = json!({
+            "metadata": {"name": name, "uid": name},
+            "spec": {"containers": [{"name": "c", "ports": [{"name": "http", "containerPort": 8080}]}]},
+            "status": {"podIP": ip, "conditions": [{"type": "Ready",
+                       "status": if ready { "True" } else { "False" }}]},
+        });
+        for (key, value) in extra.as_object().into_iter().flatten() {
+            pod["metadata"][key] = value.clone();
+        }
+        Arc::new(serde_json::from_value(pod).unwrap())
+    }
+
+    #[test]
+    fn ready_addresses_stand_apart_and_terminating_ones_are_left_out() {
+        let service: Service = serde_json::from_value(json!({
+            "metadata": {"name": "web", "namespace": "n"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]},
+        }))
+        .unwrap();
+        let made = endpoints_of(
+            &service,
+            &[
+                pod("b", "10.0.0.2", true, json!({})),
+                pod("a", "10.0.0.1", true, json!({})),
+                pod("c", "10.0.0.3", false, json!({})),
+                pod("d", "10.0.0.4", true, json!({"deletionTimestamp": "2026-01-01T00:00:00Z"})),
+                pod("e", "", true, json!({})),
+            ],
+        );
+        assert_eq!(made.subsets.len(), 1);
+        let subset = &made.subsets[0];
+        let ips = |list: &[EndpointAddress]| -> Vec<String> {
+            list.iter().map(|a| a.ip.clone()).collect()
+        };
+        assert_eq!(ips(&subset.addresses), ["10.0.0.1", "10.0.0.2"]);
+        assert_eq!(ips(&subset.not_ready_addresses), ["10.0.0.3"]);
+        assert_eq!(subset.ports[0].port, 8080);
+    }
+
+    #[test]
+    fn more_than_a_thousand_addresses_are_cut_off() {
+        let service = Service::default();
+        let pods: Vec<_> = (0..1001)
+            .map(|n| {
+                pod(&n.to_string(), &format!("10.0.{}.{}", n / 250, n % 250 + 1), true, json!({}))
+            })
+            .collect();
+        let made = endpoints_of(&service, &pods);
+        assert_eq!(made.subsets[0].addresses.len(), 1000);
+        assert_eq!(made.metadata.annotations[OVER_CAPACITY], "truncated");
+    }
+}

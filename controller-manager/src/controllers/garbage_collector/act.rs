@@ -1,0 +1,279 @@
+//! Follows every kind, and does what the graph says is to be looked at.
+
+use std::sync::Arc;
+
+use apimachinery::{
+    api::meta::OwnerReference,
+    object::{Object, ObjectKey},
+    resource::{self, ResourceInfo},
+    status::Status,
+};
+use client::{
+    Client, DeleteOptions, Patch, Propagation, WorkQueue, controller::Action, store::Delta,
+    stored::PartialObject,
+};
+use futures::future::join_all;
+use parking_lot::Mutex;
+use serde_json::json;
+
+use super::graph::{FOREGROUND, Graph, ORPHAN, Work};
+use crate::context::Setup;
+
+const WORKERS: usize = 20;
+
+#[derive(Clone)]
+struct Collector {
+    client: Client,
+    graph: Arc<Mutex<Graph>>,
+    queue: WorkQueue<Work>,
+}
+
+/// The kinds that are followed: all that can own or be owned, and be deleted. Events and Leases own nothing and have
+/// no owners that matter; they are many and change all the time.
+fn followed() -> impl Iterator<Item = &'static ResourceInfo> {
+    resource::served().filter(|info| {
+        ["delete", "list", "watch"].iter().all(|verb| info.verbs.contains(verb))
+            && !matches!(info.resource, "events")
+    })
+}
+
+/// Sets the controller up.
+pub fn start(setup: &mut Setup<'_>) {
+    let collector = Collector {
+        client: setup.client.with_field_manager("kube-controller-manager"),
+        graph: Arc::default(),
+        queue: setup.queue(),
+    };
+    let mut stores = Vec::new();
+    for info in followed() {
+        let (graph, queue) = (collector.graph.clone(), collector.queue.clone());
+        let informer = setup.informers.informer_of::<PartialObject>(info);
+        informer.on_change(move |delta| {
+            let work = match delta {
+                Delta::Deleted(object) => {
+                    graph.lock().remove(object.metadata.uid.as_deref().unwrap_or_default())
+                }
+                Delta::Added(object) | Delta::Updated { new: object, .. } => {
+                    graph.lock().apply(info, &object.metadata)
+                }
+            };
+            for item in work {
+                queue.add(item);
+            }
+        });
+        stores.push(informer.store());
+    }
+    // Nothing is collected before everything has been seen: an owner of a kind that comes late would pass for gone.
+    let synced = async move {
+        join_all(stores.iter().map(client::Store::synced)).await;
+    };
+    let queue = collector.queue.clone();
+    setup.run("garbage collector", &queue, WORKERS, synced, move |work| {
+        let collector = collector.clone();
+        async move { collector.work(work).await }
+    });
+}
+
+/// How an owner stands.
+enum Owner {
+    /// It lives, or its deletion does not concern its dependents.
+    Solid,
+    /// It is gone.
+    Dangling,
+    /// It is being deleted in the foreground and waits.
+    Waiting,
+}
+
+impl Collector {
+    async fn work(&self, work: Work) -> Result<Action, Status> {
+        match &work {
+            Work::Examine(uid) => self.examine(uid).await?,
+            Work::Foreground(uid) => self.foreground(uid).await?,
+            Work::Orphan(uid) => self.orphan(uid).await?,
+        }
+        Ok(Action::Done)
+    }
+
+    fn locate(&self, uid: &str) -> Option<(&'static ResourceInfo, ObjectKey)> {
+        let graph = self.graph.lock();
+        let node = graph.get(uid).filter(|node| node.seen)?;
+        Some((node.info?, node.key.clone()))
+    }
+
+    /// The object as it is now, if it still is the one of this uid.
+    async fn fresh(
+        &self,
+        info: &'static ResourceInfo,
+        key: &ObjectKey,
+        uid: &str,
+    ) -> Result<Option<Object>, Status> {
+        match self.client.get_object(info, &key.namespace, &key.name).await {
+            Ok(object) if object.uid() == uid => Ok(Some(object)),
+            Ok(_) => Ok(None),
+            Err(status) if status.is_not_found() => Ok(None),
+            Err(status) => Err(status),
+        }
+    }
+
+    /// Deletes an object whose owners are all gone; drops references to those that are, if another one lives.
+    async fn examine(&self, uid: &str) -> Result<(), Status> {
+        let Some((info, key)) = self.locate(uid) else { return Ok(()) };
+        let Some(object) = self.fresh(info, &key, uid).await? else { return Ok(()) };
+        let going = object.deletion_timestamp().is_some();
+        let foreground = object.finalizers().any(|f| f == FOREGROUND);
+        if going && !foreground {
+            return Ok(());
+        }
+        if going && foreground {
+            self.queue.add(Work::Foreground(uid.to_owned()));
+            return Ok(());
+        }
+        let owners = owners_of(&object);
+        if owners.is_empty() {
+            return Ok(());
+        }
+        let (mut solid, mut dangling, mut waiting) = (0, Vec::new(), Vec::new());
+        for owner in &owners {
+            match self.standing(owner, &key).await? {
+                Owner::Solid => solid += 1,
+                Owner::Dangling => dangling.push(owner.uid.clone()),
+                Owner::Waiting => waiting.push(owner.uid.clone()),
+            }
+        }
+        if solid > 0 {
+            let drop: Vec<String> = dangling.into_iter().chain(waiting).collect();
+            return if drop.is_empty() {
+                Ok(())
+            } else {
+                self.forget(info, &key, uid, &owners, &drop).await
+            };
+        }
+        let has_dependents =
+            self.graph.lock().get(uid).is_some_and(|node| !node.dependents.is_empty());
+        let propagation = if !waiting.is_empty() && has_dependents {
+            Propagation::Foreground
+        } else if object.finalizers().any(|f| f == ORPHAN) {
+            Propagation::Orphan
+        } else {
+            Propagation::Background
+        };
+        let options = DeleteOptions {
+            propagation: Some(propagation),
+            resource_version: Some(object.resource_version().to_owned()),
+            ..DeleteOptions::uid(uid)
+        };
+        match self.client.delete_object(info, &key, &options).await {
+            Err(status) if status.is_not_found() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Finds out whether an owner exists. Only an answer of the API counts.
+    async fn standing(&self, owner: &OwnerReference, of: &ObjectKey) -> Result<Owner, Status> {
+        if self.graph.lock().is_absent(&owner.uid) {
+            return Ok(Owner::Dangling);
+        }
+        let (group, version) =
+            owner.api_version.split_once('/').unwrap_or(("", owner.api_version.as_str()));
+        let Some(info) = resource::find_kind(group, version, &owner.kind).filter(|i| i.served)
+        else {
+            // A kind that is not known may come; nothing is deleted on a guess.
+            return Ok(Owner::Solid);
+        };
+        if info.namespaced && of.namespace.is_empty() {
+            // A cluster-scoped object cannot have an owner in a namespace; Kubernetes leaves it alone, too.
+            return Ok(Owner::Solid);
+        }
+        let namespace = if info.namespaced { of.namespace.as_str() } else { "" };
+        match self.client.get_object(info, namespace, &owner.name).await {
+            Ok(found) if found.uid() == owner.uid => {
+                let waits = found.deletion_timestamp().is_some()
+                    && found.finalizers().any(|f| f == FOREGROUND);
+                Ok(if waits { Owner::Waiting } else { Owner::Solid })
+            }
+            Ok(_) => self.absent(&owner.uid),
+            Err(status) if status.is_not_found() => self.absent(&owner.uid),
+            Err(status) => Err(status),
+        }
+    }
+
+    fn absent(&self, uid: &str) -> Result<Owner, Status> {
+        self.graph.lock().set_absent(uid);
+        Ok(Owner::Dangling)
+    }
+
+    /// Removes references from an object.
+    async fn forget(
+        &self,
+        info: &'static ResourceInfo,
+        key: &ObjectKey,
+        uid: &str,
+        owners: &[OwnerReference],
+        drop: &[String],
+    ) -> Result<(), Status> {
+        let rest: Vec<&OwnerReference> = owners.iter().filter(|o| !drop.contains(&o.uid)).collect();
+        let patch = json!({"metadata": {"uid": uid, "ownerReferences": rest}});
+        match self.client.patch_object(info, key, &Patch::Merge(patch), "").await {
+            Err(status) if status.is_not_found() => Ok(()),
+            other => other.map(|_| ()),
+        }
+    }
+
+    /// Lets an owner go once nothing blocks its foreground deletion; else sees that its dependents go.
+    async fn foreground(&self, uid: &str) -> Result<(), Status> {
+        let (blocking, dependents) = {
+            let graph = self.graph.lock();
+            let Some(node) = graph.get(uid).filter(|node| node.foreground) else { return Ok(()) };
+            (graph.blocking(uid), node.dependents.clone())
+        };
+        if blocking.is_empty() {
+            return self.remove_finalizer(uid, FOREGROUND).await;
+        }
+        for dependent in dependents {
+            self.queue.add(Work::Examine(dependent));
+        }
+        Ok(())
+    }
+
+    /// Makes dependents forget an owner, then lets it go.
+    async fn orphan(&self, uid: &str) -> Result<(), Status> {
+        let dependents: Vec<String> = {
+            let graph = self.graph.lock();
+            let Some(node) = graph.get(uid) else { return Ok(()) };
+            node.dependents.iter().cloned().collect()
+        };
+        for dependent in dependents {
+            let Some((info, key)) = self.locate(&dependent) else { continue };
+            let Some(object) = self.fresh(info, &key, &dependent).await? else { continue };
+            let owners = owners_of(&object);
+            if owners.iter().any(|o| o.uid == uid) {
+                self.forget(info, &key, &dependent, &owners, &[uid.to_owned()]).await?;
+            }
+        }
+        self.remove_finalizer(uid, ORPHAN).await
+    }
+
+    async fn remove_finalizer(&self, uid: &str, finalizer: &str) -> Result<(), Status> {
+        let Some((info, key)) = self.locate(uid) else { return Ok(()) };
+        let Some(object) = self.fresh(info, &key, uid).await? else { return Ok(()) };
+        let rest: Vec<&str> = object.finalizers().filter(|f| *f != finalizer).collect();
+        if rest.len() == object.finalizers().count() {
+            return Ok(());
+        }
+        // Against the version read: a finalizer that somebody adds now must not be lost.
+        let patch = json!({"metadata": {"uid": uid, "finalizers": rest,
+                                        "resourceVersion": object.resource_version()}});
+        match self.client.patch_object(info, &key, &Patch::Merge(patch), "").await {
+            Err(status) if status.is_not_found() => Ok(()),
+            other => other.map(|_| ()),
+        }
+    }
+}
+
+/// The owners of an object, as references of the API.
+fn owners_of(object: &Object) -> Vec<OwnerReference> {
+    object
+        .get(&["metadata", "ownerReferences"])
+        .and_then(|owners| serde_json::from_value(owners.clone()).ok())
+        .unwrap_or_default()
+}

@@ -1,0 +1,160 @@
+//! The command line.
+
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use clap::Parser;
+use client::Client;
+use cni::{
+    node_service::rules_socket,
+    userspace::{Egress, FabricConfig, HostPorts, SharedLoopback},
+};
+use component_base::{
+    clock::Clock,
+    kubeconfig::{self, Overrides},
+    transport::Listener,
+};
+use container_runtime::ImageCatalogue;
+use kubelet_sim::{Config, NodeSetup, node::NodeSettings, node_address};
+
+/// Runs the pods of one simulated node, or of many.
+#[derive(Parser)]
+#[command(name = "kubelet-sim", version)]
+pub(crate) struct Args {
+    /// Folder with a kubeconfig file per node, `<node>.kubeconfig`.
+    #[arg(long)]
+    kubeconfig_dir: PathBuf,
+    /// Numbers of the nodes of this process, as `3` or `1..100`: node-1 to node-100.
+    #[arg(long, value_parser = node_range)]
+    nodes: (u32, u32),
+    /// Folder with a folder per node.
+    #[arg(long)]
+    state_dir: PathBuf,
+    /// Folder of the nodes' sockets.
+    #[arg(long)]
+    run_dir: PathBuf,
+    /// First three bytes of the nodes' addresses on the host: node N answers at 127.X.Y.N.
+    #[arg(long)]
+    external_network: Option<Ipv4Addr>,
+    /// Lock file of the machine: whoever holds it opens node ports on 127.0.0.1, too.
+    #[arg(long)]
+    loopback_lock: Option<PathBuf>,
+    /// The cluster's name, for whoever asks who holds the lock.
+    #[arg(long, default_value = "kube-mini")]
+    cluster_name: String,
+    /// Where the API server listens: behind 192.168.1.100:6443 and 10.96.0.1:443 for pods.
+    #[arg(long)]
+    api_server: Option<SocketAddr>,
+    /// The pods' network.
+    #[arg(long, default_value = "10.244.0.0/16")]
+    cluster_cidr: String,
+    /// Cores of each node.
+    #[arg(long, default_value = "8")]
+    cpu: String,
+    /// Memory of each node.
+    #[arg(long, default_value = "16Gi")]
+    memory: String,
+    /// Pods of each node.
+    #[arg(long, default_value = "110")]
+    max_pods: String,
+    /// Lets pods reach addresses outside of the cluster.
+    #[arg(long)]
+    allow_egress: bool,
+    /// Descriptor of the pipe that closes when the supervisor ends.
+    #[arg(long)]
+    pub(crate) lifeline_fd: Option<u32>,
+    /// Verbosity of the log, 0 to 10.
+    #[arg(short = 'v', default_value_t = 0)]
+    pub(crate) verbosity: u8,
+}
+
+fn node_range(text: &str) -> Result<(u32, u32), String> {
+    let wrong = || format!("{text:?}: write a number, or a range like 1..100");
+    let number = |part: &str| part.parse::<u32>().ok().filter(|n| *n > 0).ok_or_else(wrong);
+    let (first, last) = match text.split_once("..") {
+        Some((first, last)) => (number(first)?, number(last)?),
+        None => (number(text)?, number(text)?),
+    };
+    if first > last || last > 65_000 {
+        return Err(wrong());
+    }
+    Ok((first, last))
+}
+
+impl Args {
+    /// Opens what is to be opened.
+    pub(crate) fn config(&self) -> anyhow::Result<Config> {
+        let clock = Clock::real();
+        let (first, last) = self.nodes;
+        let network_dir = self.run_dir.join("net");
+        let streams = self.run_dir.join(format!("kubelet-{first}.sock"));
+        let mut fabric = FabricConfig::new(clock.clone());
+        fabric.socket_dir = Some(network_dir.clone());
+        fabric.egress = if self.allow_egress { Egress::Allowed } else { Egress::Refused };
+        fabric.virtual_ranges[0] = self.cluster_cidr.parse().context("--cluster-cidr")?;
+        if let Some(address) = self.api_server {
+            let inside = SocketAddr::from((Ipv4Addr::new(192, 168, 1, 100), address.port()));
+            fabric.host_backends = HashMap::from([(inside, address)]);
+        }
+        let nodes = (first..=last)
+            .map(|number| self.node(number, &network_dir, &streams))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Config {
+            clock,
+            nodes,
+            fabric,
+            catalogue: Arc::new(ImageCatalogue::new()),
+            streams: Listener::bind_unix(&streams)
+                .with_context(|| format!("listen on {}", streams.display()))?,
+        })
+    }
+
+    fn node(&self, number: u32, network: &Path, streams: &Path) -> anyhow::Result<NodeSetup> {
+        let name = format!("node-{number}");
+        let kubeconfig = self.kubeconfig_dir.join(format!("{name}.kubeconfig"));
+        let resolved = kubeconfig::load_file(&kubeconfig)?.resolve(&Overrides::default())?;
+        let client = Client::new(&resolved.endpoint)?.with_field_manager("kubelet");
+        let external = self.external_network.filter(|_| number < 128).map(|network| {
+            let [a, b, c, _] = network.octets();
+            Ipv4Addr::new(a, b, c, u8::try_from(number).unwrap_or(0))
+        });
+        let shared_loopback = self
+            .loopback_lock
+            .clone()
+            .filter(|_| number == 1)
+            .map(|lock_file| SharedLoopback { lock_file, owner: self.cluster_name.clone() });
+        let quantity = |text: &str| text.parse().map_err(|e| anyhow::anyhow!("{text:?}: {e}"));
+        let socket = rules_socket(network, &name);
+        component_base::files::create_private_dir(network)?;
+        Ok(NodeSetup {
+            settings: NodeSettings {
+                internal_ip: node_address(number).to_string(),
+                external_ip: external.unwrap_or(Ipv4Addr::LOCALHOST).to_string(),
+                capacity: [
+                    ("cpu".to_owned(), quantity(&self.cpu)?),
+                    ("memory".to_owned(), quantity(&self.memory)?),
+                    ("pods".to_owned(), quantity(&self.max_pods)?),
+                    ("ephemeral-storage".to_owned(), quantity("100Gi")?),
+                ]
+                .into(),
+                labels: std::collections::BTreeMap::new(),
+                state_dir: self.state_dir.join(&name),
+                kubelet_endpoint: format!("unix://{}", streams.display()),
+                name,
+            },
+            client,
+            host_ports: HostPorts {
+                addresses: external.map(Into::into).into_iter().collect(),
+                shared_loopback,
+                load_balancers: number == 1,
+            },
+            rules: Listener::bind_unix(&socket)
+                .with_context(|| format!("listen on {}", socket.display()))?,
+        })
+    }
+}

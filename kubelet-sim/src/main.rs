@@ -1,0 +1,35 @@
+//! `kubelet-sim`: runs the pods of simulated nodes.
+
+mod args;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use clap::Parser;
+use component_base::{logs, shutdown::Shutdown};
+use kubelet_sim::Server;
+
+use self::args::Args;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if let Err(error) = run(&args) {
+        tracing::error!("{error:#}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    logs::init("kubelet-sim", args.verbosity)?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(2).enable_all().build()?.block_on(serve(args))
+}
+
+async fn serve(args: &Args) -> anyhow::Result<()> {
+    let shutdown = Shutdown::new();
+    shutdown.on_signals()?;
+    args.lifeline_fd.map(|fd| shutdown.follow_lifeline(fd)).transpose().context("lifeline")?;
+    Server::new(args.config()?)?.run(shutdown.clone()).await;
+    Ok(shutdown.wait(Duration::from_secs(5)).await?)
+}
