@@ -209,3 +209,16 @@ async fn a_megabyte_goes_both_ways_and_half_close_is_seen() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_burst_of_connections_keeps_everyone_apart() {
+    everywhere(async |world| {
+        let calls = (0..200).map(async |n| {
+            let stream = dial(&world.client, at(world.server, 8080)).await.unwrap();
+            let text = format!("caller {n}");
+            assert_eq!(ask(stream, &text).await.2, text);
+        });
+        futures::future::join_all(calls).await;
+    })
+    .await;
+}
