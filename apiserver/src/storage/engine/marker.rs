@@ -64,9 +64,9 @@ impl DurableMarker {
         let line = format!("{:020}\n", revision.0);
         match self.file.write_all_at(line.as_bytes(), 0) {
             Ok(()) => self.revision = revision,
-            // An older mark is still true, and the next group tries again.
             Err(error) => {
-                tracing::warn!(path = %self.path.display(), %error, "cannot write the durable revision")
+                // An older mark is still true, and the next group tries again.
+                tracing::warn!(path = %self.path.display(), %error, "cannot write the durable revision");
             }
         }
     }
