@@ -262,3 +262,6 @@ fn check_verb(context: &RequestContext) -> Result<(), Status> {
     };
     if allowed { Ok(()) } else { Err(Status::method_not_allowed(info, verb)) }
 }
+
+#[cfg(test)]
+mod tests;

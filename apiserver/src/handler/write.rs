@@ -116,17 +116,11 @@ impl Handler {
         }
         let collected = Mutex::new(Vec::new());
         let transform = |old: &Object| {
-            let patched = patch::apply(patch_type, &patch, old)?;
+            let mut object = patch::apply(patch_type, &patch, old)?;
             let mut found = Vec::new();
-            let mut object = decode::settle(
-                store.info,
-                store.info.kind,
-                &store.info.api_version(),
-                patched,
-                Vec::new(),
-                context.field_validation,
-                &mut found,
-            )?;
+            let shown = |patched: &Object| patch::shown(patch_type, &patch, patched);
+            let validation = context.field_validation;
+            decode::check_patched(store.info, &mut object, &shown, validation, &mut found)?;
             check_name(context, &mut object)?;
             store.strategy.default(&mut object);
             self.admit_update(context, &mut object, old)?;

@@ -4,11 +4,13 @@
 //! are an error, a warning or nothing is the caller's choice (`fieldValidation`); a wrong type is always an error.
 
 use apimachinery::{
+    field::{FieldError, Path},
     object::Object,
-    resource::{ResourceInfo, find_object_kind},
+    resource::{ResourceInfo, find_object_kind, split_api_version},
     schema::{self, Problem},
     status::Status,
 };
+use serde_json::Value;
 
 use crate::request::FieldValidation;
 
@@ -24,59 +26,94 @@ pub(crate) fn decode(
     validation: FieldValidation,
     warnings: &mut Vec<String>,
 ) -> Result<Object, Status> {
-    let (object, duplicates) = super::json::read_object(body)?;
-    settle(info, kind, api_version, object, duplicates, validation, warnings)
-}
-
-/// Checks an object that was read already: the result of a patch.
-///
-/// # Errors
-/// Bad request, in Kubernetes' words.
-pub(crate) fn settle(
-    info: &ResourceInfo,
-    kind: &str,
-    api_version: &str,
-    mut object: Object,
-    duplicates: Vec<String>,
-    validation: FieldValidation,
-    warnings: &mut Vec<String>,
-) -> Result<Object, Status> {
+    let (mut object, duplicates) = super::json::read_object(body)?;
     check_kind(info, kind, api_version, &mut object)?;
-    let (group, version) = apimachinery::resource::split_api_version(api_version);
-    let Some(schema) = schema::find(group, version, kind) else { return Ok(object) };
-    let value = serde_json::Value::Object(std::mem::take(&mut object.0));
-    let problems = schema::check(&value, schema);
-    let serde_json::Value::Object(fields) = value else { return Ok(object) };
-    object.0 = fields;
-    if problems.is_empty() && duplicates.is_empty() {
-        return Ok(object);
-    }
     let cannot = |why: String| {
+        let (_, version) = split_api_version(api_version);
         Status::bad_request(format!(
             "{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"
         ))
     };
-    if let Some(Problem::Undecodable(message)) =
-        problems.iter().find(|problem| !problem.is_strict())
-    {
-        return Err(cannot(message.clone()));
-    }
-    let faults: Vec<String> =
-        duplicates.into_iter().chain(problems.iter().map(ToString::to_string)).collect();
-    match validation {
-        FieldValidation::Strict => {
-            return Err(cannot(format!("strict decoding error: {}", faults.join(", "))));
-        }
-        FieldValidation::Warn => warnings.extend(faults),
-        FieldValidation::Ignore => {}
-    }
-    if !problems.is_empty() {
-        let mut value = serde_json::Value::Object(object.0);
-        schema::prune(&mut value, schema);
-        object = Object::from_value(value)?;
-    }
+    settle(&mut object, duplicates, validation, warnings).map_err(cannot)?;
     Ok(object)
 }
+
+/// Checks the object that a patch made; `shown` is what an error shows of the patch.
+///
+/// # Errors
+/// Invalid, in Kubernetes' words.
+pub(crate) fn check_patched(
+    info: &ResourceInfo,
+    object: &mut Object,
+    shown: &dyn Fn(&Object) -> String,
+    validation: FieldValidation,
+    warnings: &mut Vec<String>,
+) -> Result<(), Status> {
+    check_kind(info, info.kind, &info.api_version(), object)?;
+    settle(object, Vec::new(), validation, warnings).map_err(|why| {
+        let error = FieldError::invalid(&Path::new("patch"), shown(object), why);
+        Status::invalid(&NO_KIND, "", vec![error])
+    })
+}
+
+/// Drops unknown fields, or tells what is wrong.
+fn settle(
+    object: &mut Object,
+    duplicates: Vec<String>,
+    validation: FieldValidation,
+    warnings: &mut Vec<String>,
+) -> Result<(), String> {
+    let (group, version) = split_api_version(object.api_version());
+    let Some(schema) = schema::find(group, version, object.kind()) else { return Ok(()) };
+    let mut value = Value::Object(std::mem::take(&mut object.0));
+    let problems = schema::check(&value, schema);
+    let unknown = problems.iter().any(Problem::is_strict);
+    let outcome = judge(&problems, duplicates, validation, warnings);
+    if unknown && outcome.is_ok() {
+        schema::prune(&mut value, schema);
+    }
+    if let Value::Object(fields) = value {
+        object.0 = fields;
+    }
+    outcome
+}
+
+fn judge(
+    problems: &[Problem],
+    duplicates: Vec<String>,
+    validation: FieldValidation,
+    warnings: &mut Vec<String>,
+) -> Result<(), String> {
+    if let Some(Problem::Undecodable(message)) = problems.iter().find(|p| !p.is_strict()) {
+        return Err(message.clone());
+    }
+    let mut faults = duplicates;
+    faults.extend(problems.iter().map(ToString::to_string));
+    match validation {
+        FieldValidation::Strict if !faults.is_empty() => {
+            return Err(format!("strict decoding error: {}", faults.join(", ")));
+        }
+        FieldValidation::Warn => warnings.extend(faults),
+        FieldValidation::Strict | FieldValidation::Ignore => {}
+    }
+    Ok(())
+}
+
+/// How errors about a patch name the kind: not at all.
+static NO_KIND: ResourceInfo = ResourceInfo {
+    group: "",
+    version: "",
+    kind: "",
+    resource: "",
+    singular: "",
+    short_names: &[],
+    categories: &[],
+    namespaced: false,
+    subresources: &[],
+    verbs: &[],
+    served: false,
+    storage_prefix: "",
+};
 
 /// The object says of itself what the path says of it, or nothing.
 fn check_kind(

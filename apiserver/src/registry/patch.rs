@@ -60,6 +60,50 @@ pub(crate) fn apply(
     Object::from_value(value)
 }
 
+/// What an error about the outcome shows of a patch: Kubernetes prints a strategic patch as Go prints a map, and of the
+/// others the whole outcome.
+pub(crate) fn shown(patch_type: PatchType, patch: &Value, patched: &Object) -> String {
+    match patch_type {
+        PatchType::Strategic => {
+            let mut out = String::new();
+            go_print(patch, &mut out);
+            out
+        }
+        _ => Value::Object(patched.0.clone()).to_string(),
+    }
+}
+
+/// Go's `%+v` of decoded JSON.
+fn go_print(value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("<nil>"),
+        Value::String(text) => out.push_str(text),
+        Value::Bool(_) | Value::Number(_) => out.push_str(&value.to_string()),
+        Value::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(' ');
+                }
+                go_print(item, out);
+            }
+            out.push(']');
+        }
+        Value::Object(fields) => {
+            out.push_str("map[");
+            for (index, (key, value)) in fields.iter().enumerate() {
+                if index > 0 {
+                    out.push(' ');
+                }
+                out.push_str(key);
+                out.push(':');
+                go_print(value, out);
+            }
+            out.push(']');
+        }
+    }
+}
+
 fn patch_error(error: PatchError) -> Status {
     match error {
         PatchError::Malformed(message) => Status::bad_request(message),
@@ -78,5 +122,23 @@ fn patch_error(error: PatchError) -> Status {
             status
         }
         PatchError::Failed(message) => Status { code: 500, message, ..Status::default() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn patches_are_shown_as_go_shows_them() {
+        let patch = json!({"spec": {"replica": 2, "x": null, "l": ["a", true]}, "a": "b"});
+        let object = Object::from_value(json!({"kind": "X"})).unwrap();
+        assert_eq!(
+            shown(PatchType::Strategic, &patch, &object),
+            "map[a:b spec:map[l:[a true] replica:2 x:<nil>]]"
+        );
+        assert_eq!(shown(PatchType::Merge, &patch, &object), r#"{"kind":"X"}"#);
     }
 }
