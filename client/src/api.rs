@@ -1,12 +1,12 @@
 //! The client: every call of the API, typed and dynamic.
 //!
 //! [`Client`] holds one channel, one identity and one field manager, and is cheap to clone. Three layers:
-//! - typed functions (`client.get::<Pod>(…)`, in [`typed`]) decode straight from the received frame to the view;
-//! - dynamic functions (`client.get_object(&resource::PODS, …)`, in [`dynamic`]) give the whole [`Object`] or a table;
+//! - typed functions (`client.get::<Pod>(…)`) decode straight from the received frame to the view;
+//! - dynamic functions (`client.get_object(&resource::PODS, …)`) give the whole object or a table;
 //! - [`ResourceApi`] under both (`client.resource(&resource::PODS)`), with everything a request can say: subresource,
 //!   dry run, field validation, warnings.
 //!
-//! All errors are API statuses; [`wire::transport_failure`](crate::wire::transport_failure) tells those that are not
+//! All errors are API statuses; [`wire::transport_failure`] tells those that are not
 //! the server's word.
 
 mod dynamic;
@@ -153,7 +153,7 @@ impl Client {
     }
 
     /// The streaming subresources: logs, exec, attach, port-forward. Their errors are for
-    /// [`wire::from_tonic`](crate::wire::from_tonic).
+    /// [`wire::from_tonic`].
     #[must_use]
     pub fn streams(&self) -> StreamsClient<InterceptedService<Channel, Headers>> {
         self.streams.clone()

@@ -1,4 +1,4 @@
-//! Files that are whole or absent, durable, and private.
+//! Files that are whole or absent, durable, and private; and how many of them may be open.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -8,6 +8,8 @@ use std::{
     process,
     sync::atomic::{AtomicU64, Ordering},
 };
+
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// Mode of files that hold secrets.
 pub const PRIVATE: u32 = 0o600;
@@ -51,6 +53,20 @@ pub fn write_atomic(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
 /// Whatever the file system says.
 pub fn create_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Raises the limit of open descriptors as far as the system lets us, as Go's runtime does for Kubernetes' components,
+/// and returns it: each connection is a descriptor, and the usual 1024 are few.
+///
+/// # Errors
+/// When the system refuses.
+pub fn raise_descriptor_limit() -> io::Result<Option<u64>> {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        setrlimit(Resource::Nofile, limit)?;
+    }
+    Ok(limit.current)
 }
 
 /// A name beside `path` that no other writer of this or another process uses.
@@ -101,6 +117,12 @@ mod tests {
         fs::write(path.join("inside"), "").unwrap();
         write_atomic(&path, b"two", PRIVATE).unwrap_err();
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_descriptor_limit_is_raised() {
+        let raised = super::raise_descriptor_limit().unwrap();
+        assert_eq!(rustix::process::getrlimit(rustix::process::Resource::Nofile).current, raised);
     }
 
     #[test]
