@@ -88,7 +88,7 @@ impl ClusterConfig {
     /// The file cannot be written.
     pub fn save(&self, path: &Path) -> io::Result<()> {
         let text = serde_yaml::to_string(self).map_err(io::Error::other)?;
-        component_base::files::write_private(path, text.as_bytes())
+        component_base::files::write_atomic(path, text.as_bytes(), component_base::files::PRIVATE)
     }
 
     /// The names of the nodes.

@@ -1,6 +1,10 @@
 //! What the launcher prints: the one place that writes to the terminal.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the launcher speaks to its user here")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the launcher speaks to its user here"
+)]
 
 /// A line of output.
 pub fn line(text: &str) {

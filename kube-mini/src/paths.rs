@@ -75,9 +75,10 @@ impl Environment {
         if let Some(chosen) = chosen {
             return std::path::absolute(chosen);
         }
-        let listed = self.kubeconfig.as_ref().and_then(|list| {
-            std::env::split_paths(list).find(|path| !path.as_os_str().is_empty())
-        });
+        let listed = self
+            .kubeconfig
+            .as_ref()
+            .and_then(|list| std::env::split_paths(list).find(|path| !path.as_os_str().is_empty()));
         listed.or_else(|| self.home.as_ref().map(|h| h.join(".kube/config"))).ok_or_else(|| {
             io::Error::other("HOME is not set: say which kubeconfig to write with --kubeconfig")
         })
@@ -151,9 +152,11 @@ impl ClusterPaths {
                 path.display(),
                 text.trim(),
             ))),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                component_base::files::write_private(&path, format!("{FORMAT}\n").as_bytes())
-            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => component_base::files::write_atomic(
+                &path,
+                format!("{FORMAT}\n").as_bytes(),
+                component_base::files::PRIVATE,
+            ),
             Err(e) => Err(e),
         }
     }

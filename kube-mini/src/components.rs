@@ -1,0 +1,155 @@
+//! The table of processes: which programs make a cluster, with which arguments.
+
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
+
+use crate::{config::ClusterConfig, host, paths::ClusterPaths, supervisor::ComponentSpec};
+
+/// What the arguments are made from.
+pub struct Assembly<'a> {
+    /// The folder of the programs.
+    pub programs: &'a Path,
+    /// The cluster's places.
+    pub paths: &'a ClusterPaths,
+    /// The cluster.
+    pub config: &'a ClusterConfig,
+    /// The first three bytes of its nodes' addresses on the host.
+    pub external_network: Ipv4Addr,
+}
+
+/// All processes, in the order in which they are started; they are ended in the reverse.
+#[must_use]
+pub fn table(assembly: &Assembly<'_>) -> Vec<ComponentSpec> {
+    let mut specs =
+        vec![assembly.api_server(), assembly.controller_manager(), assembly.scheduler()];
+    for number in 1..=assembly.config.nodes {
+        specs.push(assembly.kubelet(number));
+        specs.push(assembly.proxy(number));
+    }
+    specs
+}
+
+/// The programs that a cluster needs.
+pub const PROGRAMS: &[&str] =
+    &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet-sim", "kube-proxy"];
+
+impl Assembly<'_> {
+    fn spec(&self, name: &str, program: &str, args: Vec<(&str, String)>) -> ComponentSpec {
+        let mut flat: Vec<String> =
+            args.into_iter().map(|(flag, value)| format!("--{flag}={value}")).collect();
+        // The supervisor's pipe is the standard input.
+        flat.push("--lifeline-fd=0".into());
+        ComponentSpec {
+            name: name.to_owned(),
+            program: self.programs.join(program),
+            args: flat,
+            log: self.paths.log(name),
+        }
+    }
+
+    fn pki(&self, file: &str) -> String {
+        show(&self.paths.state("pki").join(file))
+    }
+
+    fn run(&self, file: &str) -> String {
+        show(&self.paths.run.join(file))
+    }
+
+    fn api_server(&self) -> ComponentSpec {
+        self.spec(
+            "kube-apiserver",
+            "kube-apiserver",
+            vec![
+                ("data-dir", show(&self.paths.state("db"))),
+                ("bind-address", "127.0.0.1".into()),
+                ("secure-port", self.config.api_port.to_string()),
+                ("client-ca-file", self.pki("ca.crt")),
+                ("tls-cert-file", self.pki("apiserver.crt")),
+                ("tls-private-key-file", self.pki("apiserver.key")),
+                ("kubelet-client-certificate", self.pki("apiserver-kubelet-client.crt")),
+                ("kubelet-client-key", self.pki("apiserver-kubelet-client.key")),
+            ],
+        )
+    }
+
+    fn controller_manager(&self) -> ComponentSpec {
+        self.spec(
+            "kube-controller-manager",
+            "kube-controller-manager",
+            vec![
+                ("kubeconfig", self.pki("controller-manager.kubeconfig")),
+                ("cluster-cidr", self.config.cluster_cidr.clone()),
+                ("health-socket", self.run("kube-controller-manager.sock")),
+            ],
+        )
+    }
+
+    fn scheduler(&self) -> ComponentSpec {
+        self.spec(
+            "kube-scheduler",
+            "kube-scheduler",
+            vec![
+                ("kubeconfig", self.pki("scheduler.kubeconfig")),
+                ("health-socket", self.run("kube-scheduler.sock")),
+            ],
+        )
+    }
+
+    fn kubelet(&self, number: u32) -> ComponentSpec {
+        let mut spec = self.spec(
+            &format!("kubelet-node-{number}"),
+            "kubelet-sim",
+            vec![
+                ("kubeconfig-dir", show(&self.paths.state("pki"))),
+                ("nodes", number.to_string()),
+                ("state-dir", show(&self.paths.state("nodes"))),
+                ("run-dir", show(&self.paths.run)),
+                ("external-network", self.external_network.to_string()),
+                ("loopback-lock", show(&host::lock_dir().join("loopback"))),
+                ("cluster-name", self.config.name.clone()),
+                ("api-server", format!("127.0.0.1:{}", self.config.api_port)),
+                ("cluster-cidr", self.config.cluster_cidr.clone()),
+            ],
+        );
+        spec.args.push("--allow-egress".into());
+        spec
+    }
+
+    fn proxy(&self, number: u32) -> ComponentSpec {
+        let node = format!("node-{number}");
+        self.spec(
+            &format!("kube-proxy-{node}"),
+            "kube-proxy",
+            vec![
+                ("kubeconfig", self.pki("proxy.kubeconfig")),
+                ("node-name", node.clone()),
+                ("node-socket", self.run(&format!("net/{node}-rules.sock"))),
+                ("cache-file", show(&self.paths.state("nodes").join(format!("{node}-rules.json")))),
+                ("health-socket", self.run(&format!("proxy-{number}.sock"))),
+            ],
+        )
+    }
+}
+
+fn show(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// The folder of this program: the others lie beside it, and are never looked for on PATH.
+///
+/// # Errors
+/// A program is missing.
+pub fn programs_dir() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let dir = own.parent().unwrap_or(Path::new("/")).to_owned();
+    for program in PROGRAMS {
+        anyhow::ensure!(
+            dir.join(program).is_file(),
+            "{program} is not beside kube-mini in {}: build all programs with `make build`",
+            dir.display()
+        );
+    }
+    Ok(dir)
+}
