@@ -1,6 +1,6 @@
-//! Measures the store: `cargo run --release -p apiserver --example store_bench [-- txn|open|space|watch]...`
+//! Measures the store: `cargo run --release -p apiserver --example store_bench [-- txn|open|space|churn|watch]...`
 //!
-//! A number among the arguments is how many Leases `space` updates, instead of 100,000.
+//! A number among the arguments is how many updates `space` and `churn` make, instead of 100,000.
 //!
 //! Machines differ and are noisy, so what counts are ratios within one run. `txn` therefore runs etcd beside the store, on
 //! the same disk, when Debian's `etcd-server` is installed. Everything is kept below `target/store-bench`.
@@ -32,7 +32,9 @@ const RUN: Duration = Duration::from_secs(4);
 
 fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let wanted = |name: &str| asked.is_empty() || asked.iter().any(|arg| arg == name);
+    let updates = asked.iter().find_map(|arg| arg.parse().ok()).unwrap_or(100_000);
+    let all = asked.iter().all(|arg| arg.parse::<usize>().is_ok());
+    let wanted = |name: &str| all || asked.iter().any(|arg| arg == name);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
@@ -46,9 +48,10 @@ fn main() -> Result<()> {
             load().await?;
         }
         if wanted("space") {
-            let updates = asked.iter().find_map(|arg| arg.parse().ok());
-            space(updates.unwrap_or(100_000)).await?;
-            churn(updates.unwrap_or(100_000)).await?;
+            space(updates).await?;
+        }
+        if wanted("churn") {
+            churn(updates).await?;
         }
         if wanted("watch") {
             watch().await?;

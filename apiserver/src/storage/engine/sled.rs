@@ -16,6 +16,12 @@
 //! our own. On recovery sled cuts its log silently at the first damage. [`DurableMarker`] turns that into a refusal to start.
 //!
 //! sled 0.34 panics on some damage; every call into it is guarded.
+//!
+//! # Space
+//! sled collects a segment of its log once half of it is superseded, and gives the end of the file back. What it needs is a
+//! small multiple of what is kept, not of what was written: after a million Lease updates 12 MiB; while 10,000 pods of 2 KB
+//! are updated at random some 140 MiB, of which state and history are 42 (`store_bench space churn`).
+//! Its page cache evicts late, whatever the configured size, so records are kept few rather than the cache small.
 
 use std::{
     any::Any,
