@@ -1,1 +1,33 @@
-//! kubectl-mini: see ../ARCHITECTURE.md.
+//! kubectl, for kube-mini: the same commands, flags, output, errors and exit codes, over the cluster's gRPC API.
+//!
+//! | module | gives |
+//! |---|---|
+//! | [`cli`] | the command line: pflag's grammar over clap's definitions, cobra's messages, the help |
+//! | [`commands`] | the table of commands; one file per command |
+//! | [`context`] | what a command runs in: kubeconfig, client, streams, clock |
+//! | [`resources`] | what the user named: types, names, selectors, files |
+//! | [`printers`] | tables, YAML, JSON, names, JSONPath, custom columns |
+//! | [`errors`] | errors as kubectl words them, and exit codes |
+//!
+//! The library neither reads its environment nor prints: [`run`] is given arguments, streams and a clock in an
+//! [`Invocation`], so that a test runs whole commands and compares what they print.
+//!
+//! **Invariant:** a flag or field that is not acted on is an error; texts are kubectl's but for the program's name.
+
+pub mod cli;
+pub mod commands;
+pub mod context;
+pub mod errors;
+pub mod printers;
+pub mod resources;
+pub mod tabwriter;
+pub mod terminal;
+
+pub use self::{
+    cli::run,
+    context::{Context, Environment, Invocation, Streams},
+    errors::CommandError,
+};
+
+/// The program's name in messages.
+pub const PROGRAM: &str = "kubectl-mini";

@@ -1,0 +1,22 @@
+//! The table of commands: one file each.
+
+use crate::cli::Spec;
+
+/// Commands under one heading of the help.
+pub struct Group {
+    /// The heading.
+    pub title: &'static str,
+    /// The commands.
+    pub commands: &'static [Spec],
+}
+
+/// All commands, in kubectl's order.
+pub static COMMANDS: &[Group] = &[
+    Group { title: "Basic Commands (Beginner)", commands: &[] },
+    Group { title: "Basic Commands (Intermediate)", commands: &[] },
+    Group { title: "Deploy Commands", commands: &[] },
+    Group { title: "Cluster Management Commands", commands: &[] },
+    Group { title: "Troubleshooting and Debugging Commands", commands: &[] },
+    Group { title: "Advanced Commands", commands: &[] },
+    Group { title: "Other Commands", commands: &[] },
+];

@@ -1,0 +1,60 @@
+//! What the user named: types, names, selectors and files, as kubectl's resource builder reads them.
+//!
+//! [`Selection`] takes what the flags and arguments say and gives [`Target`]s: named objects, or whole collections.
+//! [`Target`]s are fetched by [`fetch`], or handled by the command itself (get asks for tables, delete needs no
+//! objects). [`files`] reads manifests.
+
+pub mod fetch;
+pub mod files;
+mod selection;
+
+use apimachinery::{
+    object::Object,
+    resource::{self, ResourceInfo},
+};
+
+pub use self::{
+    fetch::{Item, fetch, fetch_named},
+    files::{FileFlags, Manifest},
+    selection::{Selection, Target, Targets},
+};
+use crate::{context::Context, errors::CommandError};
+
+/// Finds a type by what the user typed: plural, singular, short name, with or without version and group.
+///
+/// # Errors
+/// When the server has no such type; but when there is no server, that is the error, as kubectl would have asked it.
+pub async fn resolve_type(
+    context: &Context,
+    name: &str,
+) -> Result<&'static ResourceInfo, CommandError> {
+    if let Some(info) = resource::resolve(name).filter(|info| info.served) {
+        return Ok(info);
+    }
+    context.request(context.client()?.discovery()).await?;
+    let base = name.split('.').next().unwrap_or_default();
+    Err(CommandError::NoResourceType(base.to_owned()))
+}
+
+/// Finds a manifest's type.
+///
+/// # Errors
+/// When the server has no such kind.
+pub fn type_of(object: &Object) -> Result<&'static ResourceInfo, NoMatch> {
+    resource::find_object_kind(object.api_version(), object.kind())
+        .filter(|info| info.served)
+        .ok_or_else(|| NoMatch {
+            kind: object.kind().to_owned(),
+            api_version: object.api_version().to_owned(),
+        })
+}
+
+/// The server has no such kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no matches for kind {kind:?} in version {api_version:?}")]
+pub struct NoMatch {
+    /// `Ingress`.
+    pub kind: String,
+    /// `networking.k8s.io/v1`.
+    pub api_version: String,
+}

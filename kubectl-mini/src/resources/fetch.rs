@@ -1,0 +1,65 @@
+//! Reading the objects that targets stand for.
+
+use apimachinery::{object::Object, resource::ResourceInfo};
+use client::ListOptions;
+
+use super::Target;
+use crate::{context::Context, errors::CommandError};
+
+/// An object, and what it is.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Its type.
+    pub info: &'static ResourceInfo,
+    /// The object, as the server has it.
+    pub object: Object,
+}
+
+/// Reads one object.
+///
+/// # Errors
+/// The server's.
+pub async fn fetch_named(
+    context: &Context,
+    info: &'static ResourceInfo,
+    namespace: &str,
+    name: &str,
+) -> Result<Item, CommandError> {
+    let object = context.request(context.client()?.get_object(info, namespace, name)).await?;
+    Ok(Item { info, object })
+}
+
+/// Reads what a target stands for: one object, or a collection in pages of `chunk_size` (0: whole).
+///
+/// # Errors
+/// The server's.
+pub async fn fetch(
+    context: &Context,
+    target: &Target,
+    chunk_size: i64,
+) -> Result<Vec<Item>, CommandError> {
+    match target {
+        Target::Named { info, namespace, name, .. } => {
+            Ok(vec![fetch_named(context, info, namespace, name).await?])
+        }
+        Target::Collection { info, namespace, labels, fields } => {
+            let mut options = ListOptions {
+                label_selector: labels.clone(),
+                field_selector: fields.clone(),
+                limit: chunk_size,
+                ..ListOptions::default()
+            };
+            let mut items = Vec::new();
+            loop {
+                let page = context
+                    .request(context.client()?.list_objects(info, namespace, &options))
+                    .await?;
+                items.extend(page.items.into_iter().map(|object| Item { info, object }));
+                if page.continue_token.is_empty() {
+                    return Ok(items);
+                }
+                options.continue_token = page.continue_token;
+            }
+        }
+    }
+}
