@@ -59,9 +59,11 @@ pub(super) fn bucket_of(key: &str) -> &str {
 
 impl State {
     /// Replays what an engine loaded. Records up to the compacted revision are state; later ones are history as well.
-    pub(super) fn replay(loaded: Loaded) -> Self {
+    /// Also tells which records it did not need: none, unless an engine dropped less than it was told.
+    pub(super) fn replay(loaded: Loaded) -> (Self, Vec<(Revision, Garbage)>) {
         let mut state =
             Self { compacted: loaded.compacted, revision: loaded.compacted, ..Self::default() };
+        let mut unneeded = Vec::new();
         for record in loaded.records {
             let RecordId { revision, sub } = record.id();
             let event = match record {
@@ -69,18 +71,25 @@ impl State {
                     let previous = state.get(&kv.key).cloned();
                     Event { kind: EventKind::Put, kv, previous }
                 }
-                Record::Delete { key, .. } => match state.get(&key).cloned() {
+                Record::Delete { key, id } => match state.get(&key).cloned() {
                     Some(previous) => plan::delete_event(previous, revision, sub as usize),
-                    None => continue,
+                    None => {
+                        unneeded.push((
+                            revision,
+                            Garbage { id, encoded_len: record::delete_len(&key) },
+                        ));
+                        continue;
+                    }
                 },
             };
             if revision > state.compacted {
                 state.apply(&Arc::new(event), &mut Vec::new());
             } else {
+                superseded_by(&event, &mut unneeded);
                 state.apply_to_keys(&event);
             }
         }
-        state
+        (state, unneeded)
     }
 
     pub(super) fn revision(&self) -> Revision {
@@ -168,16 +177,7 @@ impl State {
             if !buckets.contains(bucket) {
                 buckets.insert(bucket.to_owned());
             }
-            if let Some(previous) = &event.previous {
-                let id = RecordId { revision: previous.mod_revision, sub: previous.sub };
-                let encoded_len = record::put_len(previous);
-                garbage.push((event.revision(), Garbage { id, encoded_len }));
-            }
-            if event.kind == EventKind::Delete {
-                let id = RecordId { revision: event.revision(), sub: event.kv.sub };
-                let encoded_len = record::delete_len(&event.kv.key);
-                garbage.push((event.revision(), Garbage { id, encoded_len }));
-            }
+            superseded_by(event, garbage);
         });
         for bucket in buckets.iter().filter_map(|name| self.buckets.get(name.as_str())) {
             bucket.stream.compact(revision, |_| ());
@@ -338,8 +338,84 @@ fn history_weight(event: &Event) -> usize {
     EVENT_OVERHEAD + superseded + told_again
 }
 
+/// The records that nobody needs once the history before an event is forgotten.
+fn superseded_by(event: &Event, garbage: &mut Vec<(Revision, Garbage)>) {
+    if let Some(previous) = &event.previous {
+        let id = RecordId { revision: previous.mod_revision, sub: previous.sub };
+        let encoded_len = record::put_len(previous);
+        garbage.push((event.revision(), Garbage { id, encoded_len }));
+    }
+    if event.kind == EventKind::Delete {
+        let id = RecordId { revision: event.revision(), sub: event.kv.sub };
+        let encoded_len = record::delete_len(&event.kv.key);
+        garbage.push((event.revision(), Garbage { id, encoded_len }));
+    }
+}
+
 fn touch(touched: &mut Vec<Arc<Stream>>, stream: &Arc<Stream>) {
     if !touched.iter().any(|other| Arc::ptr_eq(other, stream)) {
         touched.push(stream.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn put(key: &str, revision: u64) -> Record {
+        Record::Put(Arc::new(KeyValue {
+            key: key.into(),
+            value: Bytes::from_static(b"v"),
+            create_revision: Revision(revision),
+            mod_revision: Revision(revision),
+            version: 1,
+            index: None,
+            expires_at: None,
+            slot: None,
+            sub: 0,
+        }))
+    }
+
+    fn delete(key: &str, revision: u64) -> Record {
+        Record::Delete { key: key.into(), id: RecordId { revision: Revision(revision), sub: 0 } }
+    }
+
+    #[test]
+    fn replay_tells_which_records_are_not_needed() {
+        let records = vec![
+            put("a", 1),
+            put("a", 2),
+            put("b", 3),
+            delete("b", 4),
+            delete("c", 5),
+            put("a", 6),
+            delete("a", 7),
+        ];
+        let check = |compacted, expected: &[u64], keys, events| {
+            let (state, unneeded) =
+                State::replay(Loaded { records: records.clone(), compacted: Revision(compacted) });
+            let ids: Vec<_> = unneeded.iter().map(|(_, garbage)| garbage.id.revision.0).collect();
+            assert_eq!(ids, expected, "compacted {compacted}");
+            assert_eq!(
+                (state.revision(), state.size().keys, state.history_len()),
+                (Revision(7), keys, events)
+            );
+        };
+        check(0, &[5], 0, 6);
+        check(2, &[1, 5], 0, 4);
+        check(6, &[1, 3, 4, 5, 2], 0, 1);
+        check(7, &[1, 3, 4, 5, 2, 6, 7], 0, 0);
+    }
+
+    #[test]
+    fn buckets_are_resources() {
+        let check = |key, expected| assert_eq!(bucket_of(key), expected);
+        check("/registry/pods/a/x", "/registry/pods/");
+        check("/registry/nodes/n", "/registry/nodes/");
+        check("/registry/pods/", "/registry/pods/");
+        check("/registry/health", "/registry/health");
+        check("", "");
     }
 }

@@ -90,7 +90,8 @@ impl Store {
     ) -> Result<Self, OpenError> {
         let loaded = engine.load()?;
         let persisted_compaction = loaded.compacted;
-        let shared = Arc::new(Shared::new(State::replay(loaded)));
+        let (state, garbage) = State::replay(loaded);
+        let shared = Arc::new(Shared::new(state));
         let (sender, queue) = mpsc::channel(QUEUE);
         let metrics = StorageMetrics::default();
         let writer = Writer {
@@ -101,7 +102,7 @@ impl Store {
             retention: config.retention,
             garbage_policy,
             metrics: metrics.clone(),
-            garbage: std::collections::VecDeque::new(),
+            garbage: garbage.into(),
             persisted_compaction,
             last_group: 0,
             failed: None,

@@ -290,7 +290,7 @@ impl<E: Engine> Writer<E> {
         let all = self.garbage.is_empty();
         let revision = if all { self.shared.state.read().compacted() } else { last };
         let moved = revision > self.persisted_compaction;
-        self.persisted_compaction = revision;
+        self.persisted_compaction = self.persisted_compaction.max(revision);
         (taken, moved.then_some(revision))
     }
 
