@@ -11,3 +11,6 @@ pub mod rest;
 fn default_manager(user_agent: &str) -> &str {
     user_agent.split('/').next().unwrap_or("")
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,28 @@ pub struct UserInfo {
     pub extra: BTreeMap<String, Vec<String>>,
 }
 
+/// A resource that is only a name in errors and in authorization: `users`, `ListOptions`.
+pub(crate) const fn pseudo_resource(
+    group: &'static str,
+    kind: &'static str,
+    resource: &'static str,
+) -> ResourceInfo {
+    ResourceInfo {
+        group,
+        version: "v1",
+        kind,
+        resource,
+        singular: "",
+        short_names: &[],
+        categories: &[],
+        namespaced: false,
+        subresources: &[],
+        verbs: &[],
+        served: false,
+        storage_prefix: "",
+    }
+}
+
 /// The verb of an API request, as authorization and audit name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verb {

@@ -32,7 +32,7 @@ use self::convert::{
 pub(in crate::faces) use self::convert::{field_validation, include_object};
 use super::rest::discovery::Discovery;
 use crate::{
-    authentication::authenticate,
+    authentication::{Impersonation, authenticate},
     handler::{Answer, Handler, MAX_BODY, Reply},
     kubelet::KubeletDialer,
     registry::cacher::{WatchItem, WatchKind, Watcher},
@@ -50,6 +50,19 @@ pub struct GrpcFace {
     handler: Arc<Handler>,
     discovery: Arc<Discovery>,
     kubelets: Arc<dyn KubeletDialer>,
+}
+
+/// What a call carries besides its message.
+struct CallParts {
+    headers: http::HeaderMap,
+    connection: Option<ConnectionInfo>,
+}
+
+/// Takes a call apart.
+fn take_apart<T>(request: Request<T>) -> (CallParts, T) {
+    let (metadata, mut extensions, message) = request.into_parts();
+    let connection = extensions.remove::<ConnectionInfo>();
+    (CallParts { headers: metadata.into_headers(), connection }, message)
 }
 
 type Answered<T> = Result<Response<T>, tonic::Status>;
@@ -71,27 +84,41 @@ impl GrpcFace {
         tonic::service::Routes::new(resources).add_service(streams).prepare().into_axum_router()
     }
 
-    /// Who asks.
-    fn user<T>(&self, request: &Request<T>) -> Result<Arc<UserInfo>, Status> {
-        let connection = request
-            .extensions()
-            .get::<ConnectionInfo>()
+    /// Who asks, and in whose place.
+    async fn user(
+        &self,
+        parts: &CallParts,
+    ) -> Result<(Arc<UserInfo>, Option<Arc<UserInfo>>), Status> {
+        let connection = parts
+            .connection
+            .as_ref()
             .ok_or_else(|| Status::internal("a request without a connection"))?;
-        authenticate(&connection.identity, request.metadata().contains_key("authorization"))
+        let user = authenticate(&connection.identity, parts.headers.contains_key("authorization"))?;
+        let headers = parts
+            .headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        match Impersonation::from_headers(headers) {
+            None => Ok((user, None)),
+            Some(wanted) => {
+                let acting = self.handler.impersonate(&user, wanted).await?;
+                Ok((acting, Some(user)))
+            }
+        }
     }
 
-    fn context<T>(
+    async fn context(
         &self,
-        request: &Request<T>,
+        parts: &CallParts,
         verb: Verb,
         reference: Option<&proto::v1::ResourceRef>,
     ) -> Result<RequestContext, Status> {
-        let user = self.user(request)?;
+        let (user, impersonator) = self.user(parts).await?;
         let mut context = target(verb, reference)?;
         context.user = user;
-        let text = |key: &str| {
-            request.metadata().get(key).and_then(|value| value.to_str().ok()).unwrap_or("")
-        };
+        context.impersonator = impersonator;
+        let text =
+            |key: &str| parts.headers.get(key).and_then(|value| value.to_str().ok()).unwrap_or("");
         text("user-agent").clone_into(&mut context.user_agent);
         super::default_manager(&context.user_agent).clone_into(&mut context.field_manager);
         context.deadline = convert::grpc_timeout(text("grpc-timeout"));
@@ -116,20 +143,22 @@ impl Resources for GrpcFace {
     type WatchStream = BoxStream<WatchEvent>;
 
     async fn get(&self, request: Request<GetRequest>) -> Answered<ObjectReply> {
+        let (parts, message) = take_apart(request);
         let mut context = self
-            .context(&request, Verb::Get, request.get_ref().target.as_ref())
+            .context(&parts, Verb::Get, message.target.as_ref())
+            .await
             .map_err(|status| to_tonic(&status))?;
-        let message = request.into_inner();
         context.output =
             output(message.output, &message.include_object).map_err(|s| to_tonic(&s))?;
         self.object(context, ApiRequest::Get { resource_version: message.resource_version }).await
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Answered<Self::ListStream> {
+        let (parts, message) = take_apart(request);
         let mut context = self
-            .context(&request, Verb::List, request.get_ref().target.as_ref())
+            .context(&parts, Verb::List, message.target.as_ref())
+            .await
             .map_err(|status| to_tonic(&status))?;
-        let message = request.into_inner();
         context.output =
             output(message.output, &message.include_object).map_err(|s| to_tonic(&s))?;
         let options = list_options(message);
@@ -158,12 +187,13 @@ impl Resources for GrpcFace {
     }
 
     async fn watch(&self, request: Request<WatchRequest>) -> Answered<Self::WatchStream> {
+        let (parts, message) = take_apart(request);
         let mut context = self
-            .context(&request, Verb::Watch, request.get_ref().target.as_ref())
+            .context(&parts, Verb::Watch, message.target.as_ref())
+            .await
             .map_err(|status| to_tonic(&status))?;
         // The call's deadline is the watch's end, not the chain's.
         let deadline = context.deadline.take();
-        let message = request.into_inner();
         context.output =
             output(message.output, &message.include_object).map_err(|s| to_tonic(&s))?;
         let mut options = watch_options(message);
@@ -180,30 +210,33 @@ impl Resources for GrpcFace {
     }
 
     async fn create(&self, request: Request<CreateRequest>) -> Answered<ObjectReply> {
+        let (parts, message) = take_apart(request);
         let mut context = self
-            .context(&request, Verb::Create, request.get_ref().target.as_ref())
+            .context(&parts, Verb::Create, message.target.as_ref())
+            .await
             .map_err(|status| to_tonic(&status))?;
-        let message = request.into_inner();
         write_options(&mut context, message.options).map_err(|s| to_tonic(&s))?;
         context.output = output(message.output, "").map_err(|s| to_tonic(&s))?;
         self.object(context, ApiRequest::Create(message.object)).await
     }
 
     async fn update(&self, request: Request<UpdateRequest>) -> Answered<ObjectReply> {
+        let (parts, message) = take_apart(request);
         let mut context = self
-            .context(&request, Verb::Update, request.get_ref().target.as_ref())
+            .context(&parts, Verb::Update, message.target.as_ref())
+            .await
             .map_err(|status| to_tonic(&status))?;
-        let message = request.into_inner();
         write_options(&mut context, message.options).map_err(|s| to_tonic(&s))?;
         context.output = output(message.output, "").map_err(|s| to_tonic(&s))?;
         self.object(context, ApiRequest::Update(message.object)).await
     }
 
     async fn patch(&self, request: Request<PatchRequest>) -> Answered<ObjectReply> {
+        let (parts, message) = take_apart(request);
         let mut context = self
-            .context(&request, Verb::Patch, request.get_ref().target.as_ref())
+            .context(&parts, Verb::Patch, message.target.as_ref())
+            .await
             .map_err(|status| to_tonic(&status))?;
-        let message = request.into_inner();
         let patch_type = match patch_request::Type::try_from(message.r#type) {
             Ok(patch_request::Type::Json) => PatchType::Json,
             Ok(patch_request::Type::Merge) => PatchType::Merge,
@@ -219,10 +252,12 @@ impl Resources for GrpcFace {
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Answered<ObjectReply> {
+        let (parts, message) = take_apart(request);
         let mut context = self
-            .context(&request, Verb::Delete, request.get_ref().target.as_ref())
+            .context(&parts, Verb::Delete, message.target.as_ref())
+            .await
             .map_err(|status| to_tonic(&status))?;
-        let options = request.into_inner().options.unwrap_or_default();
+        let options = message.options.unwrap_or_default();
         delete_preconditions(&mut context, &options);
         self.object(context, ApiRequest::Delete(delete_options(options))).await
     }
@@ -231,10 +266,11 @@ impl Resources for GrpcFace {
         &self,
         request: Request<DeleteCollectionRequest>,
     ) -> Answered<ObjectReply> {
+        let (parts, message) = take_apart(request);
         let mut context = self
-            .context(&request, Verb::DeleteCollection, request.get_ref().target.as_ref())
+            .context(&parts, Verb::DeleteCollection, message.target.as_ref())
+            .await
             .map_err(|status| to_tonic(&status))?;
-        let message = request.into_inner();
         let options = message.options.unwrap_or_default();
         delete_preconditions(&mut context, &options);
         let list = convert::selected(message.selectors);
@@ -242,7 +278,8 @@ impl Resources for GrpcFace {
     }
 
     async fn discovery(&self, request: Request<DiscoveryRequest>) -> Answered<DiscoveryReply> {
-        let user = self.user(&request).map_err(|status| to_tonic(&status))?;
+        let (parts, _) = take_apart(request);
+        let (user, _) = self.user(&parts).await.map_err(|status| to_tonic(&status))?;
         self.handler
             .authorize_path(&user, "get", "/apis")
             .await

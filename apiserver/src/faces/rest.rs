@@ -31,7 +31,7 @@ use self::{
     query::{Query, read_delete_options},
 };
 use crate::{
-    authentication::authenticate,
+    authentication::{Impersonation, authenticate},
     handler::{Handler, MAX_BODY},
     kubelet::KubeletDialer,
     request::{Request, RequestContext, UserInfo, Verb},
@@ -87,15 +87,22 @@ impl Inner {
             .get::<ConnectionInfo>()
             .ok_or_else(|| Status::internal("a request without a connection"))?;
         let has_token = request.headers().contains_key(header::AUTHORIZATION);
-        let user = authenticate(&connection.identity, has_token)?;
-        if request.headers().keys().any(|name| name.as_str().starts_with("impersonate-")) {
-            return Err(Status::bad_request("impersonation is not supported by this server"));
+        let mut user = authenticate(&connection.identity, has_token)?;
+        let mut impersonator = None;
+        let headers = request
+            .headers()
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        if let Some(wanted) = Impersonation::from_headers(headers) {
+            let acting = self.handler.impersonate(&user, wanted).await?;
+            impersonator = Some(std::mem::replace(&mut user, acting));
         }
         match path::parse(request.uri().path()) {
             Target::Resource { info, namespace, name, subresource } => {
                 let (parts, body) = request.into_parts();
                 let mut context = RequestContext::new(Verb::Get, info);
                 context.user = user;
+                context.impersonator = impersonator;
                 context.namespace = namespace;
                 context.name = name;
                 context.subresource = subresource;

@@ -1,9 +1,12 @@
 //! The chain's first step.
 
+use std::sync::Arc;
+
 use apimachinery::{fields, status::Status};
 
 use super::Handler;
 use crate::{
+    authentication::Impersonation,
     authorization::{Attributes, forbidden},
     request::{Request, RequestContext, UserInfo},
 };
@@ -35,6 +38,37 @@ impl Handler {
         let decision =
             self.authorizer.authorize(&context.user, &attributes, selector.as_ref()).await;
         decision.map_err(|reason| forbidden(&context.user, &attributes, context.resource, &reason))
+    }
+
+    /// The user that a request acts as, if the real one may impersonate all that is wanted.
+    ///
+    /// # Errors
+    /// Forbidden, or a bad request without a user to act as.
+    pub async fn impersonate(
+        &self,
+        user: &UserInfo,
+        wanted: Impersonation,
+    ) -> Result<Arc<UserInfo>, Status> {
+        if wanted.user.is_empty() {
+            return Err(Status::bad_request(
+                "groups, uid or extra are to be impersonated without impersonating a user",
+            ));
+        }
+        for right in wanted.rights() {
+            let attributes = Attributes::Resource {
+                verb: "impersonate",
+                group: right.info.group,
+                resource: right.info.resource,
+                subresource: right.subresource,
+                namespace: right.namespace,
+                name: right.name,
+            };
+            self.authorizer
+                .authorize(user, &attributes, None)
+                .await
+                .map_err(|reason| forbidden(user, &attributes, right.info, &reason))?;
+        }
+        Ok(Arc::new(wanted.into_user()))
     }
 
     /// Allows a request for a path that is no resource.

@@ -159,7 +159,8 @@ fn user(name: &str, groups: &[&str]) -> Arc<UserInfo> {
     Arc::new(UserInfo { name: name.into(), groups, ..UserInfo::default() })
 }
 
-fn config_map(name: &str, data: Value) -> Value {
+fn config_map(name: &str, data: impl Into<Value>) -> Value {
+    let data: Value = data.into();
     json!({"metadata": {"name": name}, "data": data})
 }
 

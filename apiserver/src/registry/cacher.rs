@@ -226,7 +226,7 @@ impl Watcher {
         if initial_end {
             metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
         }
-        WatchItem { kind: WatchKind::Bookmark, object: self.shaper.bookmark(metadata) }
+        WatchItem { kind: WatchKind::Bookmark, object: self.shaper.bookmark(&metadata) }
     }
 }
 

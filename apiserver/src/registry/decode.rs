@@ -12,7 +12,7 @@ use apimachinery::{
 };
 use serde_json::Value;
 
-use crate::request::FieldValidation;
+use crate::request::{FieldValidation, pseudo_resource};
 
 /// Reads a body as an object of this kind. Faults that are no errors are added to `warnings`.
 ///
@@ -100,20 +100,7 @@ fn judge(
 }
 
 /// How errors about a patch name the kind: not at all.
-static NO_KIND: ResourceInfo = ResourceInfo {
-    group: "",
-    version: "",
-    kind: "",
-    resource: "",
-    singular: "",
-    short_names: &[],
-    categories: &[],
-    namespaced: false,
-    subresources: &[],
-    verbs: &[],
-    served: false,
-    storage_prefix: "",
-};
+static NO_KIND: ResourceInfo = pseudo_resource("", "", "");
 
 /// The object says of itself what the path says of it, or nothing.
 fn check_kind(

@@ -75,7 +75,7 @@ impl Shaper {
     }
 
     /// The object of a bookmark.
-    pub(crate) fn bookmark(&self, metadata: Value) -> Bytes {
+    pub(crate) fn bookmark(&self, metadata: &Value) -> Bytes {
         let info = self.info();
         let object = match self.output {
             OutputShape::Object => {
@@ -84,7 +84,7 @@ impl Shaper {
             OutputShape::Metadata => {
                 json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
             }
-            OutputShape::Table(_) => return self.table(&metadata, &[], false),
+            OutputShape::Table(_) => return self.table(metadata, &[], false),
         };
         object.to_string().into()
     }

@@ -1,8 +1,15 @@
 //! Binding a pod to its node; the scale of a workload.
 
-use apimachinery::{object::Object, resource, status::Status, time::Time};
+use apimachinery::{
+    object::Object,
+    resource::{self, ResourceInfo},
+    status::Status,
+    time::Time,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+
+use crate::request::pseudo_resource;
 
 /// Carries out a `pods/binding`: what the scheduler decided becomes part of the pod
 /// (`pkg/registry/core/pod/storage.BindingREST.assignPod`).
@@ -82,20 +89,7 @@ pub(crate) fn validate_binding(binding: &Object) -> Result<(), Status> {
 }
 
 /// How conflicts about bindings name the resource.
-static POD_BINDINGS: resource::ResourceInfo = resource::ResourceInfo {
-    group: "",
-    version: "v1",
-    kind: "Binding",
-    resource: "pods/binding",
-    singular: "binding",
-    short_names: &[],
-    categories: &[],
-    namespaced: true,
-    subresources: &[],
-    verbs: &[],
-    served: false,
-    storage_prefix: "",
-};
+static POD_BINDINGS: ResourceInfo = pseudo_resource("", "Binding", "pods/binding");
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ use proto::v1::{
 };
 use tonic::{Request, Response, Streaming, transport::Channel};
 
-use super::{Answered, BoxStream, GrpcFace};
+use super::{Answered, BoxStream, CallParts, GrpcFace, take_apart};
 use crate::{kubelet, request::Verb};
 
 #[async_trait]
@@ -22,11 +22,11 @@ impl Streams for GrpcFace {
     type PortForwardStream = BoxStream<PortForwardOutput>;
 
     async fn logs(&self, request: Request<LogsRequest>) -> Answered<Self::LogsStream> {
+        let (parts, mut message) = take_apart(request);
         let (pod, channel) = self
-            .dial(&request, request.get_ref().pod.as_ref(), Verb::Get, "log")
+            .dial(&parts, message.pod.as_ref(), Verb::Get, "log")
             .await
             .map_err(|status| to_tonic(&status))?;
-        let mut message = request.into_inner();
         message.pod = Some(pod);
         // A pod without a node has nothing to say yet.
         let Some(channel) = channel else {
@@ -48,21 +48,22 @@ impl Streams for GrpcFace {
 
     async fn port_forward(
         &self,
-        mut request: Request<Streaming<PortForwardInput>>,
+        request: Request<Streaming<PortForwardInput>>,
     ) -> Answered<Self::PortForwardStream> {
+        let (parts, mut messages) = take_apart(request);
         let Some(PortForwardInput { kind: Some(port_forward_input::Kind::Start(mut start)) }) =
-            request.get_mut().message().await?
+            messages.message().await?
         else {
             return Err(to_tonic(&Status::bad_request("the first message must be the start")));
         };
         let (pod, channel) = self
-            .dial(&request, start.pod.as_ref(), Verb::Create, "portforward")
+            .dial(&parts, start.pod.as_ref(), Verb::Create, "portforward")
             .await
             .map_err(|status| to_tonic(&status))?;
         let channel = channel.ok_or_else(|| to_tonic(&kubelet::no_host(&pod.name)))?;
         start.pod = Some(pod);
         let first = PortForwardInput { kind: Some(port_forward_input::Kind::Start(start)) };
-        let input = futures::stream::once(async { first }).chain(relay(request.into_inner()));
+        let input = futures::stream::once(async { first }).chain(relay(messages));
         let output = StreamsClient::new(channel).port_forward(input).await?.into_inner();
         Ok(Response::new(Box::pin(output)))
     }
@@ -72,32 +73,33 @@ impl GrpcFace {
     /// Looks at the first message, and gives the kubelet's client with the input that it is to get.
     async fn start_exec(
         &self,
-        mut request: Request<Streaming<ExecInput>>,
+        request: Request<Streaming<ExecInput>>,
         subresource: &str,
     ) -> Result<
         (StreamsClient<Channel>, impl futures::Stream<Item = ExecInput> + Send + 'static + use<>),
         tonic::Status,
     > {
+        let (parts, mut messages) = take_apart(request);
         let Some(ExecInput { kind: Some(exec_input::Kind::Start(mut start)) }) =
-            request.get_mut().message().await?
+            messages.message().await?
         else {
             return Err(to_tonic(&Status::bad_request("the first message must be the start")));
         };
         let (pod, channel) = self
-            .dial(&request, start.pod.as_ref(), Verb::Create, subresource)
+            .dial(&parts, start.pod.as_ref(), Verb::Create, subresource)
             .await
             .map_err(|status| to_tonic(&status))?;
         let channel = channel.ok_or_else(|| to_tonic(&kubelet::no_host(&pod.name)))?;
         start.pod = Some(pod);
         let first = ExecInput { kind: Some(exec_input::Kind::Start(start)) };
-        let input = futures::stream::once(async { first }).chain(relay(request.into_inner()));
+        let input = futures::stream::once(async { first }).chain(relay(messages));
         Ok((StreamsClient::new(channel), input))
     }
 
     /// Authorizes a stream, completes the pod's reference, and gives the way to its kubelet, if it has a node.
-    async fn dial<T>(
+    async fn dial(
         &self,
-        request: &Request<T>,
+        parts: &CallParts,
         pod: Option<&PodRef>,
         verb: Verb,
         subresource: &str,
@@ -111,7 +113,7 @@ impl GrpcFace {
             subresource: subresource.to_owned(),
             ..ResourceRef::default()
         };
-        let context = self.context(request, verb, Some(&reference))?;
+        let context = self.context(parts, verb, Some(&reference)).await?;
         let target = self.handler.stream_target(&context, &pod.container).await?;
         let channel = match &target.node {
             Some(node) => Some(self.kubelets.dial(node)?),

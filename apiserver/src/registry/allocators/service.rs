@@ -312,11 +312,10 @@ mod tests {
         Allocators::new(Ipv4Range::parse("10.96.0.0/12").unwrap(), (30000, 32767), Clock::real())
     }
 
-    fn service(spec: Value) -> Object {
-        Object::from_value(
-            json!({"metadata": {"name": "web", "namespace": "default"}, "spec": spec}),
-        )
-        .unwrap()
+    fn service(spec: impl Into<Value>) -> Object {
+        let mut service = json!({"metadata": {"name": "web", "namespace": "default"}});
+        service["spec"] = spec.into();
+        Object::from_value(service).unwrap()
     }
 
     #[test]

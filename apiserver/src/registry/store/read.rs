@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Store, storage_error, too_large};
 use crate::{
     registry::selection::Selection,
-    request::ListOptions,
+    request::{ListOptions, pseudo_resource},
     storage::{KeyValue, ListQuery, Revision, StorageError},
 };
 
@@ -21,26 +21,10 @@ use crate::{
 const FUTURE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The kind that errors about options of lists and watches name.
-pub(crate) static LIST_OPTIONS: ResourceInfo = options("ListOptions");
+pub(crate) static LIST_OPTIONS: ResourceInfo = pseudo_resource("meta.k8s.io", "ListOptions", "");
 /// The kind that errors about options of deletions name.
-pub(crate) static DELETE_OPTIONS: ResourceInfo = options("DeleteOptions");
-
-const fn options(kind: &'static str) -> ResourceInfo {
-    ResourceInfo {
-        group: "meta.k8s.io",
-        version: "v1",
-        kind,
-        resource: "",
-        singular: "",
-        short_names: &[],
-        categories: &[],
-        namespaced: false,
-        subresources: &[],
-        verbs: &[],
-        served: false,
-        storage_prefix: "",
-    }
-}
+pub(crate) static DELETE_OPTIONS: ResourceInfo =
+    pseudo_resource("meta.k8s.io", "DeleteOptions", "");
 
 /// A page of a list.
 #[derive(Debug, Default)]
