@@ -74,10 +74,8 @@ impl State {
                 Record::Delete { key, id } => match state.get(&key).cloned() {
                     Some(previous) => plan::delete_event(previous, revision, sub as usize),
                     None => {
-                        unneeded.push((
-                            revision,
-                            Garbage { id, encoded_len: record::delete_len(&key) },
-                        ));
+                        let encoded_len = record::delete_len(&key);
+                        unneeded.push((state.compacted, Garbage { id, encoded_len }));
                         continue;
                     }
                 },
