@@ -1,6 +1,8 @@
 //! The table of commands: one file each.
 
-use crate::cli::Spec;
+pub mod get;
+
+use crate::cli::{Spec, leaf};
 
 /// Commands under one heading of the help.
 pub struct Group {
@@ -13,7 +15,7 @@ pub struct Group {
 /// All commands, in kubectl's order.
 pub static COMMANDS: &[Group] = &[
     Group { title: "Basic Commands (Beginner)", commands: &[] },
-    Group { title: "Basic Commands (Intermediate)", commands: &[] },
+    Group { title: "Basic Commands (Intermediate)", commands: &[leaf::<get::Get>()] },
     Group { title: "Deploy Commands", commands: &[] },
     Group { title: "Cluster Management Commands", commands: &[] },
     Group { title: "Troubleshooting and Debugging Commands", commands: &[] },
