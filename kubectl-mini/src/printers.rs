@@ -325,19 +325,19 @@ mod tests {
     fn objects_print_in_each_format() {
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
-            "metadata": { "name": "web", "managedFields": [] }, "spec": { "n": 1 },
+            "metadata": { "name": "web", "managedFields": [] }, "spec": { "count": 1 },
         });
         let check = |output: &str, expected: &str| {
             let printer = flags(output).printer(Formats::WithTables).unwrap().unwrap();
             assert_eq!(printer.print(&pod).unwrap(), expected);
         };
         check("name", "pod/web\n");
-        check("yaml", "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\nspec:\n  n: 1\n");
+        check("yaml", "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\nspec:\n  count: 1\n");
         check("jsonpath={.metadata.name}", "web");
         check("custom-columns=NAME:.metadata.name,X:.x", "NAME   X\nweb    <none>\n");
         check(
             "JSON",
-            "{\n    \"apiVersion\": \"v1\",\n    \"kind\": \"Pod\",\n    \"metadata\": {\n        \"name\": \"web\"\n    },\n    \"spec\": {\n        \"n\": 1\n    }\n}\n",
+            "{\n    \"apiVersion\": \"v1\",\n    \"kind\": \"Pod\",\n    \"metadata\": {\n        \"name\": \"web\"\n    },\n    \"spec\": {\n        \"count\": 1\n    }\n}\n",
         );
     }
 

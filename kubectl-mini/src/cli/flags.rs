@@ -312,7 +312,7 @@ mod tests {
         check("pods -n x -w", "--namespace=x --watch -- pods");
         check("-nx pods -o=yaml", "--namespace=x --output=yaml -- pods");
         check("-wi a", "--watch --stdin -- a");
-        check("-wnx a", "--watch --namespace=x -- a");
+        check("-wnx a", "--namespace=x --watch -- a");
         check("-n --watch a", "--namespace=--watch -- a");
         check("-w --watch=false", "--");
         check("--watch=false -w", "--watch --");

@@ -50,10 +50,7 @@ mod tests {
             assert_eq!(unknown_command(typed).to_string(), expected);
         };
         check("xyzzyxyzzy", "unknown command \"xyzzyxyzzy\" for \"kubectl-mini\"");
-        check(
-            "descr",
-            "unknown command \"descr\" for \"kubectl-mini\"\n\nDid you mean this?\n\tdescribe\n",
-        );
+        check("gat", "unknown command \"gat\" for \"kubectl-mini\"\n\nDid you mean this?\n\tget\n");
         assert_eq!(distance("kitten", "sitting"), 3);
     }
 }
