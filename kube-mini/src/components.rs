@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{config::ClusterConfig, host, paths::ClusterPaths, supervisor::ComponentSpec};
+use crate::{config::ClusterConfig, paths::ClusterPaths, supervisor::ComponentSpec};
 
 /// What the arguments are made from.
 pub struct Assembly<'a> {
@@ -17,6 +17,10 @@ pub struct Assembly<'a> {
     pub config: &'a ClusterConfig,
     /// The first three bytes of its nodes' addresses on the host.
     pub external_network: Ipv4Addr,
+    /// The lock of whoever opens node ports on 127.0.0.1; None: nobody does.
+    pub loopback_lock: Option<PathBuf>,
+    /// Lets pods reach addresses outside of the cluster.
+    pub allow_egress: bool,
 }
 
 /// All processes, in the order in which they are started; they are ended in the reverse.
@@ -107,13 +111,17 @@ impl Assembly<'_> {
                 ("state-dir", show(&self.paths.state("nodes"))),
                 ("run-dir", show(&self.paths.run)),
                 ("external-network", self.external_network.to_string()),
-                ("loopback-lock", show(&host::lock_dir().join("loopback"))),
                 ("cluster-name", self.config.name.clone()),
                 ("api-server", format!("127.0.0.1:{}", self.config.api_port)),
                 ("cluster-cidr", self.config.cluster_cidr.clone()),
             ],
         );
-        spec.args.push("--allow-egress".into());
+        if let Some(lock) = &self.loopback_lock {
+            spec.args.push(format!("--loopback-lock={}", show(lock)));
+        }
+        if self.allow_egress {
+            spec.args.push("--allow-egress".into());
+        }
         spec
     }
 

@@ -39,6 +39,8 @@ pub(super) async fn run(args: &ClusterArgs, environment: &Environment) -> anyhow
         paths: &paths,
         config: &config,
         external_network: slice.address(0),
+        loopback_lock: Some(host::lock_dir().join("loopback")),
+        allow_egress: true,
     });
     let shutdown = Shutdown::new();
     shutdown.on_signals()?;
