@@ -1,0 +1,156 @@
+//! How a [`TestCluster`] is to be.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use component_base::clock::Clock;
+use container_runtime::{ImageCatalogue, ImageNameError, Program};
+
+use crate::{
+    cluster::{Component, Parts, Running, TestCluster},
+    in_process::InProcess,
+    processes::Processes,
+};
+
+/// What the components run as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Runner {
+    /// Libraries in this process.
+    #[default]
+    InProcess,
+    /// The real programs.
+    Process,
+}
+
+/// Builds a [`TestCluster`].
+#[must_use]
+pub struct Builder {
+    pub(crate) runner: Runner,
+    pub(crate) nodes: u32,
+    pub(crate) durable: bool,
+    pub(crate) allow_egress: bool,
+    pub(crate) loopback: bool,
+    pub(crate) wait: bool,
+    pub(crate) clock: Option<Clock>,
+    pub(crate) catalogue: ImageCatalogue,
+    pub(crate) own_images: Vec<String>,
+    pub(crate) programs: Option<PathBuf>,
+    pub(crate) timeout: Duration,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            runner: Runner::default(),
+            nodes: 1,
+            durable: false,
+            allow_egress: false,
+            loopback: false,
+            wait: true,
+            clock: None,
+            catalogue: ImageCatalogue::new(),
+            own_images: Vec::new(),
+            programs: None,
+            timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Builder {
+    /// In this process (the default), or as processes.
+    pub fn runner(mut self, runner: Runner) -> Self {
+        self.runner = runner;
+        self
+    }
+
+    /// How many nodes; 1 by default, at most 100.
+    pub fn nodes(mut self, nodes: u32) -> Self {
+        self.nodes = nodes;
+        self
+    }
+
+    /// Keeps the objects in a sled database in the cluster's folder, so that the API server may be stopped and
+    /// started. Processes always do.
+    pub fn durable(mut self) -> Self {
+        self.durable = true;
+        self
+    }
+
+    /// Lets pods reach addresses outside of the cluster.
+    pub fn allow_egress(mut self) -> Self {
+        self.allow_egress = true;
+        self
+    }
+
+    /// Opens node ports on 127.0.0.1, too, under a lock of this cluster alone: the caller sees to it that no other
+    /// cluster of the machine uses the ports.
+    pub fn private_loopback(mut self) -> Self {
+        self.loopback = true;
+        self
+    }
+
+    /// Returns from [`Self::start`] without waiting for the nodes.
+    pub fn do_not_wait(mut self) -> Self {
+        self.wait = false;
+        self
+    }
+
+    /// How long the start may take; a minute by default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Runs the whole cluster by this clock (in-process only). With a test clock everything runs on the caller's
+    /// runtime, which must be a current-thread one, and the [`TestClock`](component_base::clock::TestClock) drives the
+    /// start, too: `time.run(builder.start()).await`.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Makes a Program an image (in-process only): an async function that takes a
+    /// [`ContainerContext`](container_runtime::ContainerContext). A name without a tag stands for every tag.
+    ///
+    /// # Errors
+    /// `name` is no image name.
+    pub fn register_image(
+        mut self,
+        name: &str,
+        program: impl Program,
+    ) -> Result<Self, ImageNameError> {
+        self.catalogue.register(name, program)?;
+        self.own_images.push(name.to_owned());
+        Ok(self)
+    }
+
+    /// Where the programs are; by default beside the test's own, in cargo's target folder.
+    pub fn programs(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.programs = Some(folder.into());
+        self
+    }
+
+    /// Starts the cluster, and waits until all its nodes are Ready.
+    ///
+    /// # Errors
+    /// A component cannot be started, or the options do not fit the runner.
+    pub async fn start(self) -> anyhow::Result<TestCluster> {
+        anyhow::ensure!((1..=100).contains(&self.nodes), "a test cluster has 1 to 100 nodes");
+        let (wait, timeout, nodes) = (self.wait, self.timeout, self.nodes);
+        let clock = self.clock.clone().unwrap_or_else(Clock::real);
+        let parts = Arc::new(Parts::new(&self, clock)?);
+        let running = match self.runner {
+            Runner::InProcess => Running::InProcess(InProcess::new(&self, parts.clone())?),
+            Runner::Process => Running::Process(Processes::new(&self, parts.clone())?),
+        };
+        // From here on its Drop cleans up whatever goes wrong.
+        let cluster = TestCluster::new(parts, running);
+        for component in Component::all(nodes) {
+            cluster.start(component).await.with_context(|| format!("start {component}"))?;
+        }
+        if wait {
+            cluster.wait_nodes_ready(timeout).await;
+        }
+        Ok(cluster)
+    }
+}

@@ -1,0 +1,159 @@
+//! The runner of real programs.
+//!
+//! Each component is a child with kube-mini's own arguments for it. Its standard input is the lifeline: should this
+//! process die without a word, the pipe closes and the child ends by itself. Nothing is started again unless asked,
+//! so that a test decides what is down and when.
+
+use std::{
+    collections::BTreeMap,
+    fs::OpenOptions,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use component_base::clock::Clock;
+use kube_mini::{
+    components::{Assembly, PROGRAMS, table},
+    supervisor::ComponentSpec,
+};
+use parking_lot::Mutex;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    builder::Builder,
+    cluster::{Component, Parts},
+};
+
+/// How long a process may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(10);
+/// Lines of each log that a failed test shows.
+const TAIL: usize = 12;
+
+pub(crate) struct Processes {
+    specs: BTreeMap<String, ComponentSpec>,
+    children: Mutex<BTreeMap<Component, Child>>,
+}
+
+impl Processes {
+    pub(crate) fn new(builder: &Builder, parts: Arc<Parts>) -> anyhow::Result<Self> {
+        anyhow::ensure!(builder.own_images.is_empty(), "own images need the in-process runner");
+        anyhow::ensure!(builder.clock.is_none(), "a virtual clock needs the in-process runner");
+        let programs = builder.programs.clone().map_or_else(programs_dir, Ok)?;
+        let specs = table(&Assembly {
+            programs: &programs,
+            paths: &parts.paths,
+            config: &parts.config,
+            external_network: parts.slice.address(0),
+            loopback_lock: builder.loopback.then(|| parts.paths.run.join("loopback")),
+            allow_egress: builder.allow_egress,
+        });
+        let specs = specs.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
+        Ok(Self { specs, children: Mutex::default() })
+    }
+
+    pub(crate) fn start(&self, component: Component) -> anyhow::Result<()> {
+        let spec = self
+            .specs
+            .get(&component.to_string())
+            .with_context(|| format!("there is no {component}"))?;
+        let mut children = self.children.lock();
+        anyhow::ensure!(!children.contains_key(&component), "{component} runs already");
+        let log = OpenOptions::new().create(true).append(true).open(&spec.log)?;
+        let child = Command::new(&spec.program)
+            .args(&spec.args)
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| spec.program.display().to_string())?;
+        children.insert(component, child);
+        Ok(())
+    }
+
+    pub(crate) async fn stop(&self, component: Component) -> anyhow::Result<()> {
+        let mut child = self.take(component)?;
+        kill_process(pid_of(&child)?, Signal::TERM)?;
+        let ended = tokio::task::spawn_blocking(move || (child.wait(), child));
+        match Clock::real().timeout(GRACE, ended).await {
+            Ok(joined) => {
+                let status = joined?.0?;
+                anyhow::ensure!(status.success(), "{component} ended with {status}");
+                Ok(())
+            }
+            // The wait goes on in its thread and reaps the process when `end` or the lifeline ends it.
+            Err(_) => anyhow::bail!("{component} did not end within {GRACE:?}"),
+        }
+    }
+
+    pub(crate) fn kill(&self, component: Component) -> anyhow::Result<()> {
+        let mut child = self.take(component)?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    pub(crate) fn runs(&self, component: Component) -> bool {
+        self.children.lock().contains_key(&component)
+    }
+
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.children.lock().values().map(Child::id).collect()
+    }
+
+    /// Kills and reaps all that is left.
+    pub(crate) fn end(&mut self) {
+        if std::thread::panicking() {
+            self.show_logs();
+        }
+        let children = self.children.get_mut();
+        for child in children.values_mut() {
+            // It may have ended by itself.
+            let _ = child.kill();
+        }
+        for child in children.values_mut() {
+            let _ = child.wait();
+        }
+        children.clear();
+    }
+
+    fn take(&self, component: Component) -> anyhow::Result<Child> {
+        let child = self.children.lock().remove(&component);
+        child.with_context(|| format!("{component} does not run"))
+    }
+
+    /// What the components wrote last, for whoever reads a failed test's output.
+    fn show_logs(&self) {
+        let mut text = String::new();
+        for spec in self.specs.values() {
+            let log = std::fs::read_to_string(&spec.log).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = lines[lines.len().saturating_sub(TAIL)..].join("\n");
+            text.push_str(&format!("---- {}\n{last}\n", spec.name));
+        }
+        // Nobody is left to hear of a failure.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+}
+
+fn pid_of(child: &Child) -> anyhow::Result<Pid> {
+    let id = i32::try_from(child.id())?;
+    Pid::from_raw(id).context("a process id is not 0")
+}
+
+/// The folder of the programs: cargo puts test binaries into its `deps`.
+pub(crate) fn programs_dir() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let has_all = |dir: &&Path| PROGRAMS.iter().all(|program| dir.join(program).is_file());
+    let found = own.ancestors().skip(1).take(3).find(has_all);
+    found.map(Path::to_owned).with_context(|| {
+        format!(
+            "{} are not all near {}: build them with `cargo build --workspace --bins`",
+            PROGRAMS.join(", "),
+            own.display()
+        )
+    })
+}
