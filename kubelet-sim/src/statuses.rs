@@ -165,7 +165,8 @@ fn own_part(status: &PodStatus) -> Value {
     serde_json::to_value(status).unwrap_or(Value::Null)
 }
 
-/// What turns `old` into `new` at the first level: changed fields whole, vanished ones as null.
+/// What turns `old` into `new` at the first level: changed fields whole, vanished ones as null. Conditions are merged
+/// one by one, so that each names its vanished reason and message, too.
 fn difference(old: &Value, new: &Value) -> Value {
     let empty = Map::new();
     let (old, new) = (old.as_object().unwrap_or(&empty), new.as_object().unwrap_or(&empty));
@@ -173,6 +174,13 @@ fn difference(old: &Value, new: &Value) -> Value {
     for (key, value) in new {
         if old.get(key) != Some(value) {
             patch.insert(key.clone(), value.clone());
+        }
+    }
+    for condition in patch.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(fields) = condition.as_object_mut() {
+            for name in ["reason", "message"] {
+                fields.entry(name).or_insert(Value::Null);
+            }
         }
     }
     for key in old.keys().filter(|key| !new.contains_key(*key)) {
@@ -197,6 +205,11 @@ mod tests {
         );
         check(json!({"a": 1, "b": 2}), json!({"a": 1}), json!({"b": null}));
         check(json!({"a": [1]}), json!({"a": [1]}), json!({}));
+        check(
+            json!({"conditions": [{"type": "Ready", "reason": "x"}]}),
+            json!({"conditions": [{"type": "Ready"}]}),
+            json!({"conditions": [{"type": "Ready", "reason": null, "message": null}]}),
+        );
     }
 
     #[test]

@@ -135,6 +135,7 @@ impl Strategy for Pod {
     /// A pod that runs nowhere, or no more, is deleted at once.
     fn default_grace_period(&self, object: &Object) -> Option<i64> {
         let over = matches!(object.get_str(&["status", "phase"]), "Failed" | "Succeeded");
+        // Nobody is there to say goodbye to.
         if over || object.get_str(&["spec", "nodeName"]).is_empty() {
             return None;
         }

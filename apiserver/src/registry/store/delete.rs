@@ -111,6 +111,8 @@ impl Store {
                     mark(&mut object, Time(end.unwrap_or(deletion.0)), grace);
                     Step::Mark(object)
                 }
+                // What was deleted with grace needs none any more: a pod that has ended.
+                None if !pending => Step::Now(object),
                 _ if !pending && old_grace == 0 => Step::Now(object),
                 _ if finalizers_changed => Step::Mark(object),
                 _ => Step::Nothing(object),
@@ -136,15 +138,6 @@ impl Store {
     /// The seconds of grace; None for a resource that knows none.
     fn grace_period(&self, object: &Object, options: &DeleteOptions) -> Option<i64> {
         let default = self.strategy.default_grace_period(object)?;
-        if std::ptr::eq(self.info, &raw const resource::PODS) {
-            let phase = object.get_str(&["status", "phase"]);
-            // Nobody is there to say goodbye to.
-            if object.get_str(&["spec", "nodeName"]).is_empty()
-                || matches!(phase, "Succeeded" | "Failed")
-            {
-                return Some(0);
-            }
-        }
         let period = options.grace_period_seconds.unwrap_or(default);
         Some(if period < 0 { 1 } else { period })
     }
