@@ -155,7 +155,11 @@ impl Proxier {
         let delta = self.knowledge.take_changes();
         let stale = !self.knowledge.is_synced() && found.generation > 0;
         let (base, full) = match acknowledged {
-            Some(_) if delta.is_empty() && !again => return Ok(None),
+            Some(_) if delta.is_empty() && !again => {
+                // Rules that were remembered turn out to be those of the cluster.
+                self.in_step.store(self.knowledge.is_synced(), Ordering::Relaxed);
+                return Ok(None);
+            }
             Some(known) => (known.generation, false),
             None if stale || !self.knowledge.has_rules() => return Ok(None),
             None => (found.generation, true),

@@ -22,6 +22,8 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> anyhow::Result<()> {
     logs::init("kubelet-sim", args.verbosity)?;
+    // A pod's connection to another node costs two descriptors.
+    component_base::files::raise_descriptor_limit()?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.worker_threads(2).enable_all().build()?.block_on(serve(args))
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use apimachinery::api::core::Node;
+use apimachinery::{api::core::Node, time::Time};
 use clap::Args;
 use client::{Client, WatchEvent, WatchOptions};
 use component_base::{
@@ -17,6 +17,7 @@ use component_base::{
     kubeconfig::{Kubeconfig, Overrides, update_file},
 };
 use futures::StreamExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{ClusterArgs, not_running};
 use crate::{
@@ -90,6 +91,10 @@ pub(super) async fn run(args: UpArgs, environment: &Environment) -> anyhow::Resu
     let client = Client::new(&admin.resolve(&Overrides::default())?.endpoint)
         .map_err(anyhow::Error::from)?;
     let outcome = await_nodes(&client, &clock, &config, Some(&mut supervisor), &paths).await;
+    let outcome = match outcome {
+        Ok(()) => await_proxies(&paths, &clock, &config).await,
+        Err(e) => Err(e),
+    };
     if let Err(e) = outcome {
         // What was started is ended: a cluster that does not come up is not left half running.
         let _ = ask(&paths.control_socket(), Request::Stop).await;
@@ -209,6 +214,8 @@ async fn await_nodes(
     paths: &ClusterPaths,
 ) -> anyhow::Result<()> {
     let deadline = clock.monotonic() + PATIENCE;
+    // A status that a node wrote before it was stopped says nothing about now.
+    let since = supervisor.as_ref().map(|_| Time(clock.now()).truncated());
     let mut seen = "the API server does not answer yet".to_owned();
     loop {
         if let Some(supervisor) = supervisor.as_deref_mut()
@@ -225,7 +232,7 @@ async fn await_nodes(
         }
         match client.watch::<Node>("", &WatchOptions::default()).await {
             Ok(stream) => {
-                let following = follow_nodes(stream, config, &mut seen);
+                let following = follow_nodes(stream, config, since.as_ref(), &mut seen);
                 if let Ok(true) = clock.timeout(left, following).await {
                     return Ok(());
                 }
@@ -239,6 +246,7 @@ async fn await_nodes(
 async fn follow_nodes(
     mut stream: client::WatchStream<Node>,
     config: &ClusterConfig,
+    since: Option<&Time>,
     seen: &mut String,
 ) -> bool {
     let wanted: Vec<String> = config.node_names().collect();
@@ -246,9 +254,13 @@ async fn follow_nodes(
     while let Some(Ok(event)) = stream.next().await {
         if let WatchEvent::Added(node) | WatchEvent::Modified(node) = event {
             let name = node.metadata.name.clone().unwrap_or_default();
-            let fine =
-                node.status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
-                    && node.spec.pod_cidr.is_some();
+            let fresh = |heartbeat: Option<&Time>| since.is_none_or(|s| heartbeat >= Some(s));
+            let fine = node.spec.pod_cidr.is_some()
+                && node.status.conditions.iter().any(|c| {
+                    c.type_ == "Ready"
+                        && c.status == "True"
+                        && fresh(c.last_heartbeat_time.as_ref())
+                });
             if fine {
                 ready.insert(name);
             } else {
@@ -263,6 +275,38 @@ async fn follow_nodes(
         *seen = format!("not Ready: {}", missing.join(", "));
     }
     false
+}
+
+/// Waits until every kube-proxy has programmed its node.
+async fn await_proxies(
+    paths: &ClusterPaths,
+    clock: &Clock,
+    config: &ClusterConfig,
+) -> anyhow::Result<()> {
+    let deadline = clock.monotonic() + PATIENCE;
+    for number in 1..=config.nodes {
+        let socket = paths.run.join(format!("proxy-{number}.sock"));
+        while !is_ready(&socket).await {
+            anyhow::ensure!(
+                clock.monotonic() < deadline,
+                "kube-proxy of node-{number} did not get ready: `kube-mini logs kube-proxy-node-{number}` tells more"
+            );
+            clock.sleep(LOOK).await;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a component answers `ok` to `/readyz` on its health socket.
+async fn is_ready(socket: &std::path::Path) -> bool {
+    let ask = async {
+        let mut stream = tokio::net::UnixStream::connect(socket).await?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        std::io::Result::Ok(answer.starts_with("HTTP/1.1 200"))
+    };
+    ask.await.unwrap_or(false)
 }
 
 /// The last lines of a component's log.

@@ -20,9 +20,9 @@ use super::NodeSettings;
 /// How often an unchanged status is reported: `nodeStatusReportFrequency`.
 const REPORT: Duration = Duration::from_secs(300);
 /// The version that the kubelet shows.
-pub const KUBELET_VERSION: &str = "v1.36.0";
+pub(super) const KUBELET_VERSION: &str = "v1.36.0";
 /// The annotation by which the API server finds this kubelet.
-pub const ENDPOINT_ANNOTATION: &str = "kube-mini.dev/kubelet-endpoint";
+pub(super) const ENDPOINT_ANNOTATION: &str = "kube-mini.dev/kubelet-endpoint";
 
 /// Registers the node, trying until the API server takes it; a node that exists is brought up to date.
 pub(crate) async fn register(
