@@ -53,6 +53,8 @@ pub trait Command: clap::Args {
 pub struct Spec {
     /// `get`.
     pub name: &'static str,
+    /// Other names that it answers to.
+    aliases: &'static [&'static str],
     about: &'static str,
     usage: &'static str,
     help: &'static str,
@@ -69,6 +71,7 @@ type Run = for<'a> fn(&'a ArgMatches, &'a Context) -> LocalBoxFuture<'a, Result<
 pub const fn leaf<C: Command>() -> Spec {
     Spec {
         name: C::NAME,
+        aliases: &[],
         about: C::ABOUT,
         usage: C::USAGE,
         help: C::HELP,
@@ -89,6 +92,7 @@ pub const fn group(
 ) -> Spec {
     Spec {
         name,
+        aliases: &[],
         about,
         usage,
         help: "",
@@ -100,6 +104,17 @@ pub const fn group(
 }
 
 impl Spec {
+    /// The same command under other names too.
+    #[must_use]
+    pub const fn alias(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    fn is_called(&self, word: &str) -> bool {
+        self.name == word || self.aliases.contains(&word)
+    }
+
     /// The same command with subcommands besides.
     #[must_use]
     pub const fn with(mut self, subcommands: &'static [Self]) -> Self {
@@ -187,8 +202,8 @@ fn find(arguments: &[String]) -> Result<(Vec<&'static Spec>, Vec<String>), Comma
         let definition = path.last().map_or_else(|| globals.clone(), |spec| definition(spec));
         let Some(at) = flags::first_word(&definition, &words) else { return Ok((path, words)) };
         let found = match path.last() {
-            Some(spec) => spec.subcommands.iter().find(|spec| spec.name == words[at]),
-            None => all_commands().find(|spec| spec.name == words[at]),
+            Some(spec) => spec.subcommands.iter().find(|spec| spec.is_called(&words[at])),
+            None => all_commands().find(|spec| spec.is_called(&words[at])),
         };
         match found {
             Some(spec) => {

@@ -1,5 +1,6 @@
 //! The table of commands: one file each.
 
+pub mod create;
 pub mod get;
 
 use crate::cli::{Spec, leaf};
@@ -14,7 +15,10 @@ pub struct Group {
 
 /// All commands, in kubectl's order.
 pub static COMMANDS: &[Group] = &[
-    Group { title: "Basic Commands (Beginner)", commands: &[] },
+    Group {
+        title: "Basic Commands (Beginner)",
+        commands: &[leaf::<create::Create>().with(create::SUBCOMMANDS)],
+    },
     Group { title: "Basic Commands (Intermediate)", commands: &[leaf::<get::Get>()] },
     Group { title: "Deploy Commands", commands: &[] },
     Group { title: "Cluster Management Commands", commands: &[] },

@@ -67,9 +67,9 @@ pub fn parse_labels(spec: &str) -> Result<BTreeMap<String, String>, GenerateErro
     }
     let mut labels = BTreeMap::new();
     for pair in spec.split(',') {
-        let Some((key, value)) = pair.split_once('=').filter(|(key, value)| {
-            !key.is_empty() && !value.contains('=')
-        }) else {
+        let Some((key, value)) =
+            pair.split_once('=').filter(|(key, value)| !key.is_empty() && !value.contains('='))
+        else {
             return error(format!("unexpected label spec: {pair}"));
         };
         labels.insert(key.to_owned(), value.to_owned());

@@ -7,6 +7,8 @@
 //! | [`context`] | what a command runs in: kubeconfig, client, streams, clock |
 //! | [`resources`] | what the user named: types, names, selectors, files |
 //! | [`printers`] | tables, YAML, JSON, names, JSONPath, custom columns |
+//! | [`changing`] | flags, writes and reports of the commands that change objects |
+//! | [`generate`] | objects made from flags |
 //! | [`errors`] | errors as kubectl words them, and exit codes |
 //!
 //! The library neither reads its environment nor prints: [`run`] is given arguments, streams and a clock in an
@@ -14,10 +16,12 @@
 //!
 //! **Invariant:** a flag or field that is not acted on is an error; texts are kubectl's but for the program's name.
 
+pub mod changing;
 pub mod cli;
 pub mod commands;
 pub mod context;
 pub mod errors;
+pub mod generate;
 pub mod printers;
 pub mod resources;
 pub mod tabwriter;

@@ -29,21 +29,22 @@ struct Data {
 }
 
 impl ConfigMap {
-    /// Makes the object. `environment` looks up variables for env files.
+    /// Makes the object.
     ///
     /// # Errors
     /// When a source cannot be read, or a key is invalid or stands twice.
-    pub fn generate(&self, environment: &dyn Fn(&str) -> Option<String>) -> Generated {
+    pub fn generate(&self) -> Generated {
         self.sources.check()?;
         let mut data = Data::default();
-        self.sources.read(CONFIG_MAP_WORDS, environment, |entry| self.add(&mut data, entry))?;
+        self.sources.read(CONFIG_MAP_WORDS, |entry| self.add(&mut data, entry))?;
         let mut config_map = object(json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": metadata(&self.name, &BTreeMap::new()),
         }));
         if self.append_hash {
-            let name = format!("{}-{}", self.name, hash::config_map(&self.name, &data.text, &data.binary));
+            let name =
+                format!("{}-{}", self.name, hash::config_map(&self.name, &data.text, &data.binary));
             config_map.set(&["metadata", "name"], name);
         }
         if !data.text.is_empty() {

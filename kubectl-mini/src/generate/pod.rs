@@ -106,7 +106,7 @@ impl Run {
                 Some((key, value)) if !key.is_empty() => {
                     annotations.insert(key.to_owned(), value.into());
                 }
-                _ => return error(format!("error parsing annotations: invalid annotation format: {text}")),
+                _ => return error(format!("invalid annotations format: {text}")),
             }
         }
         Ok(annotations)
@@ -117,7 +117,11 @@ fn variable(text: &str) -> Result<Value, GenerateError> {
     match text.split_once('=') {
         Some((name, value)) if validation::is_env_var_name(name).is_empty() => {
             // Go leaves an empty value out.
-            Ok(if value.is_empty() { json!({"name": name}) } else { json!({"name": name, "value": value}) })
+            Ok(if value.is_empty() {
+                json!({"name": name})
+            } else {
+                json!({"name": name, "value": value})
+            })
         }
         _ => error(format!("invalid env: {text}")),
     }
@@ -125,8 +129,7 @@ fn variable(text: &str) -> Result<Value, GenerateError> {
 
 fn parse_port(text: &str) -> Result<i64, GenerateError> {
     match text.parse::<i64>() {
-        Ok(port) if (0..=65535).contains(&port) => Ok(port),
-        Ok(port) => error(format!("{port} is not a valid port")),
+        Ok(port) => Ok(port),
         Err(_) => error(format!("strconv.Atoi: parsing {text:?}: invalid syntax")),
     }
 }

@@ -12,8 +12,20 @@ const API_VERSION: &str = "rbac.authorization.k8s.io/v1";
 
 /// The verbs that exist for resources.
 const RESOURCE_VERBS: &[&str] = &[
-    "*", "get", "delete", "list", "create", "update", "patch", "watch", "proxy", "deletecollection", "use",
-    "bind", "escalate", "impersonate",
+    "*",
+    "get",
+    "delete",
+    "list",
+    "create",
+    "update",
+    "patch",
+    "watch",
+    "proxy",
+    "deletecollection",
+    "use",
+    "bind",
+    "escalate",
+    "impersonate",
 ];
 
 /// The verbs that exist for paths.
@@ -96,9 +108,8 @@ impl Role {
 
     /// `*` stands for all others.
     fn verbs(&self) -> Vec<String> {
-        let verbs: Vec<String> = deduplicated(
-            &self.verbs.iter().map(|verb| verb.trim().to_owned()).collect::<Vec<_>>(),
-        );
+        let verbs: Vec<String> =
+            deduplicated(&self.verbs.iter().map(|verb| verb.trim().to_owned()).collect::<Vec<_>>());
         if verbs.iter().any(|verb| verb == "*") { vec!["*".to_owned()] } else { verbs }
     }
 

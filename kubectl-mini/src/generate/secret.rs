@@ -27,23 +27,20 @@ pub struct Generic {
 }
 
 impl Generic {
-    /// Makes the object. `environment` looks up variables for env files.
+    /// Makes the object.
     ///
     /// # Errors
     /// When a source cannot be read, or a key is invalid or stands twice.
-    pub fn generate(&self, environment: &dyn Fn(&str) -> Option<String>) -> Generated {
+    pub fn generate(&self) -> Generated {
         self.sources.check()?;
-        let data = read_data(&self.sources, environment)?;
+        let data = read_data(&self.sources)?;
         Ok(secret(&self.name, &self.secret_type, data, self.append_hash))
     }
 }
 
-fn read_data(
-    sources: &Sources,
-    environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<Map<String, Value>, GenerateError> {
+fn read_data(sources: &Sources) -> Result<Map<String, Value>, GenerateError> {
     let mut data = Map::new();
-    sources.read(SECRET_WORDS, environment, |entry| add(&mut data, entry))?;
+    sources.read(SECRET_WORDS, |entry| add(&mut data, entry))?;
     Ok(data)
 }
 
@@ -120,7 +117,7 @@ impl DockerRegistry {
             {
                 *file = format!("{DOCKER_CONFIG_KEY}={file}");
             }
-            read_data(&Sources { files, ..Sources::default() }, &|_| None)?
+            read_data(&Sources { files, ..Sources::default() })?
         };
         Ok(secret(&self.name, "kubernetes.io/dockerconfigjson", data, self.append_hash))
     }

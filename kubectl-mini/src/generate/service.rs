@@ -187,7 +187,10 @@ impl Exposed {
             }
         };
         set("type", &self.service_type);
-        set("loadBalancerIP", if self.service_type == "LoadBalancer" { &self.load_balancer_ip } else { "" });
+        set(
+            "loadBalancerIP",
+            if self.service_type == "LoadBalancer" { &self.load_balancer_ip } else { "" },
+        );
         set("clusterIP", &self.cluster_ip);
         match self.session_affinity.as_str() {
             "" => {}
@@ -232,9 +235,8 @@ impl Exposed {
 
 /// Go's `strconv.Atoi`.
 fn parse_int(text: &str) -> Result<i64, GenerateError> {
-    text.parse().map_err(|_| {
-        GenerateError(format!("strconv.Atoi: parsing {text:?}: invalid syntax"))
-    })
+    text.parse()
+        .map_err(|_| GenerateError(format!("strconv.Atoi: parsing {text:?}: invalid syntax")))
 }
 
 /// The selector of an object's pods, as `--selector` would have it.
@@ -265,7 +267,8 @@ pub fn selector_of(object: &Object) -> Result<String, GenerateError> {
                     expressions.join(" ")
                 ));
             }
-            let labels = object.get(&["spec", "selector", "matchLabels"]).and_then(Value::as_object);
+            let labels =
+                object.get(&["spec", "selector", "matchLabels"]).and_then(Value::as_object);
             match labels {
                 Some(labels) => {
                     Ok(join(labels.iter().filter_map(|(k, v)| Some((k.as_str(), v.as_str()?)))))
@@ -316,9 +319,5 @@ pub fn ports_of(object: &Object) -> Vec<(String, String)> {
 }
 
 fn container_ports(containers: &[Value]) -> Vec<&Value> {
-    containers
-        .iter()
-        .filter_map(|container| container.get("ports")?.as_array())
-        .flatten()
-        .collect()
+    containers.iter().filter_map(|container| container.get("ports")?.as_array()).flatten().collect()
 }

@@ -41,16 +41,13 @@ impl Sources {
         Ok(())
     }
 
-    /// Reads everything and hands it to `add`, key by key; the text is true for what came from a literal.
-    ///
-    /// `environment` looks up names that stand in an env file without a value.
+    /// Reads everything and hands it to `add`, key by key.
     ///
     /// # Errors
     /// When a source is malformed or cannot be read, or `add` refuses a key.
     pub fn read(
         &self,
         words: Words,
-        environment: &dyn Fn(&str) -> Option<String>,
         mut add: impl FnMut(Entry) -> Result<(), GenerateError>,
     ) -> Result<(), GenerateError> {
         for source in &self.files {
@@ -60,7 +57,7 @@ impl Sources {
             add(literal(source)?)?;
         }
         for path in &self.env_files {
-            for entry in read_env_file(path, words, environment)? {
+            for entry in read_env_file(path, words)? {
                 add(entry)?;
             }
         }
@@ -87,7 +84,8 @@ fn read_file_source(
     if source.contains('=') {
         return error("cannot give a key name for a directory path");
     }
-    let listing = |e: &io::Error| GenerateError(format!("error listing files in {path}: {}", go_io_error(e)));
+    let listing =
+        |e: &io::Error| GenerateError(format!("error listing files in {path}: {}", go_io_error(e)));
     let mut names = Vec::new();
     for entry in fs::read_dir(path).map_err(|e| listing(&e))? {
         let entry = entry.map_err(|e| listing(&e))?;
@@ -140,11 +138,7 @@ pub fn go_io_error(error: &io::Error) -> String {
     }
 }
 
-fn read_env_file(
-    path: &str,
-    words: Words,
-    environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<Vec<Entry>, GenerateError> {
+fn read_env_file(path: &str, words: Words) -> Result<Vec<Entry>, GenerateError> {
     let metadata = fs::metadata(path).map_err(|e| reading(path, &e))?;
     if metadata.is_dir() {
         return error(format!("{} cannot be a directory", words.env_file));
@@ -163,16 +157,19 @@ fn read_env_file(
         if text.is_empty() || text.starts_with('#') {
             continue;
         }
-        let (key, value) = match text.split_once('=') {
-            Some((key, value)) => (key, Some(value.to_owned())),
-            None => (text, None),
-        };
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
         let problems = validation::is_env_var_name(key);
         if !problems.is_empty() {
             return error(format!("{key:?} is not a valid key name: {}", problems.join(";")));
         }
-        let value = value.or_else(|| environment(key)).unwrap_or_default();
-        entries.push((key.to_owned(), value.into_bytes()));
+        if !text.contains('=') {
+            // kubectl would take it from its own environment, which this library does not read.
+            return error(format!(
+                "env file {path} has no value for {key:?} at line {}",
+                number + 1
+            ));
+        }
+        entries.push((key.to_owned(), value.as_bytes().to_vec()));
     }
     Ok(entries)
 }
