@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::files::ImageFiles;
+use crate::files::{ImageFiles, Kind};
 use crate::image::{Executables, Image, ImageNameError, ImageReference};
 use crate::program::Program;
 use crate::programs;
@@ -204,6 +204,9 @@ impl ImageCatalogue {
             files.file(&path, content);
         }
         programs::base::executables(&mut files, &definition.executables);
+        if let Some(path) = definition.entrypoint.first().filter(|path| path.starts_with('/')) {
+            files.add(path, Kind::Executable, 0o755);
+        }
         let mut env = definition.env;
         if !env.iter().any(|(name, _)| name == "PATH") {
             env.insert(0, ("PATH".to_owned(), PATH.to_owned()));

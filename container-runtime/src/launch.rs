@@ -48,6 +48,7 @@ pub(crate) fn find(
                 .image
                 .named_executable(name)
                 .or_else(command)
+                .or_else(|| context.image.any_executable())
                 .ok_or_else(|| LaunchError::NoSuchFile(name.to_owned())),
             Ok(found) if found.kind == FileType::File && found.mode & 0o111 != 0 => {
                 script(context, path).ok_or_else(|| LaunchError::NoSuchFile(name.to_owned()))

@@ -15,7 +15,7 @@
 //! | `programs`, `shell` | the images' Programs; the exec shell and its commands |
 //!
 //! # In a few lines
-//! ```ignore
+//! ```text
 //! let mut catalogue = ImageCatalogue::new();
 //! catalogue.register("example.com/mine:v1", async |ctx: ContainerContext| { … })?;
 //! let container = Runtime::new(clock).create(ContainerSpec { image: catalogue.resolve("nginx")?, … })?;
@@ -38,6 +38,8 @@ pub mod runtime;
 mod shell;
 pub mod stdio;
 mod terminal;
+#[cfg(test)]
+mod testing;
 pub mod volumes;
 mod web;
 

@@ -250,6 +250,20 @@ impl ContainerContext {
         self.tasks.spawn(future);
     }
 
+    /// Runs a future for at most `limit`. The timer is looked at first, so that a future which never
+    /// waits for long cannot starve it.
+    pub(crate) async fn within<F: Future>(
+        &self,
+        limit: std::time::Duration,
+        future: F,
+    ) -> Option<F::Output> {
+        tokio::select! {
+            biased;
+            () = self.clock.sleep(limit) => None,
+            output = future => Some(output),
+        }
+    }
+
     /// Value of an environment variable.
     pub fn env(&self, name: &str) -> Option<&str> {
         self.env.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use cni::network::PodListener;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -26,7 +26,6 @@ pub(crate) struct Received {
     pub(crate) head: http::request::Parts,
     pub(crate) body: Bytes,
     pub(crate) peer: SocketAddr,
-    pub(crate) local: SocketAddr,
 }
 
 impl Received {
@@ -74,7 +73,6 @@ where
                 }
             },
         };
-        let local = stream.local_addr();
         let handler = handler.clone();
         let signals = context.signals.clone();
         let clock = context.clock.clone();
@@ -86,13 +84,11 @@ where
                 let mut response = match Limited::new(body, BODY_LIMIT).collect().await {
                     Ok(body) => {
                         let body = body.to_bytes();
-                        handler(Received { head, body, peer, local }).await
+                        handler(Received { head, body, peer }).await
                     }
                     Err(_) => status(StatusCode::PAYLOAD_TOO_LARGE),
                 };
-                if let Ok(date) = HeaderValue::from_str(&date) {
-                    response.headers_mut().insert(header::DATE, date);
-                }
+                order_headers(&mut response, &date);
                 Ok::<_, Infallible>(response)
             }
         });
@@ -118,6 +114,27 @@ where
     drop(listener);
     connections.close();
     connections.wait().await;
+}
+
+/// Puts the headers in the order in which nginx and Apache send them.
+fn order_headers(response: &mut Response<Full<Bytes>>, date: &str) {
+    let mut rest = std::mem::take(response.headers_mut());
+    let headers = response.headers_mut();
+    let mut first = |name: HeaderName, value: Option<HeaderValue>| {
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
+    };
+    first(header::SERVER, rest.remove(header::SERVER));
+    first(header::DATE, HeaderValue::from_str(date).ok());
+    first(header::CONTENT_TYPE, rest.remove(header::CONTENT_TYPE));
+    let mut previous = None;
+    for (name, value) in rest {
+        previous = name.or(previous);
+        if let Some(name) = previous.clone() {
+            headers.append(name, value);
+        }
+    }
 }
 
 /// A response of a text.

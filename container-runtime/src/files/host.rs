@@ -111,7 +111,7 @@ impl HostEntry {
         let nanos = i32::try_from(stat.st_mtime_nsec).unwrap_or(0);
         Ok(Metadata {
             kind: file_type(RawType::from_raw_mode(stat.st_mode)),
-            mode: u32::from(stat.st_mode) & 0o7777,
+            mode: stat.st_mode & 0o7777,
             size: u64::try_from(stat.st_size).unwrap_or(0),
             modified: Timestamp::new(stat.st_mtime, nanos).unwrap_or(Timestamp::UNIX_EPOCH),
         })

@@ -7,6 +7,13 @@ use crate::shell;
 const OS_RELEASE: &str = "PRETTY_NAME=\"kube-mini userland\"\nNAME=\"kube-mini userland\"\n\
     ID=kube-mini\nVERSION_ID=\"1\"\n";
 
+/// Commands that are found below `/bin` alone, as in busybox; others are below `/usr/bin` too.
+const IN_BIN: &[&str] = &[
+    "ash", "bash", "cat", "chmod", "chown", "cp", "date", "echo", "egrep", "false", "fgrep",
+    "grep", "hostname", "ip", "kill", "ln", "ls", "mkdir", "mktemp", "mv", "ping", "ps", "pwd",
+    "rm", "rmdir", "sed", "sh", "sleep", "stat", "sync", "touch", "true", "uname",
+];
+
 /// The base of all images.
 pub(crate) fn files(userland: bool) -> ImageFiles {
     let mut files = ImageFiles::new();
@@ -42,7 +49,9 @@ pub(crate) fn files(userland: bool) -> ImageFiles {
         files.file("/etc/os-release", OS_RELEASE);
         for name in shell::command_names() {
             files.add(&format!("/bin/{name}"), Kind::Executable, 0o755);
-            files.add(&format!("/usr/bin/{name}"), Kind::Executable, 0o755);
+            if !IN_BIN.contains(&name) {
+                files.add(&format!("/usr/bin/{name}"), Kind::Executable, 0o755);
+            }
         }
     }
     files
@@ -52,10 +61,7 @@ pub(crate) fn files(userland: bool) -> ImageFiles {
 pub(crate) fn executables(files: &mut ImageFiles, executables: &Executables) {
     if let Executables::Named(programs) = executables {
         for name in programs.keys() {
-            let path = match name.as_str() {
-                "docker-entrypoint.sh" => format!("/{name}"),
-                name => format!("/usr/local/bin/{name}"),
-            };
+            let path = format!("/usr/local/bin/{name}");
             files.add(&path, Kind::Executable, 0o755);
         }
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use http_body_util::Full;
 
 use super::program;
@@ -17,6 +17,7 @@ use crate::program::{ContainerContext, ExitStatus};
 use crate::web::{self, Received};
 
 const VERSION: &str = "1.29.3";
+const SERVER: &str = "nginx/1.29.3";
 const ROOT: &str = "/usr/share/nginx/html";
 
 const WELCOME: &str = r#"<!DOCTYPE html>
@@ -123,7 +124,7 @@ async fn run(context: ContainerContext) -> ExitStatus {
         let text = "the mounted configuration is not read: serving /usr/share/nginx/html";
         notice(&context, "warn", text).await;
     }
-    for line in ["using the \"epoll\" event method", "nginx/1.29.3", "start worker processes"] {
+    for line in ["using the \"epoll\" event method", SERVER, "start worker processes"] {
         notice(&context, "notice", line).await;
     }
     let shared = Arc::new(context.clone());
@@ -144,9 +145,13 @@ async fn notice(context: &ContainerContext, level: &str, text: &str) {
 
 async fn answer(context: &ContainerContext, request: &Received) -> Response<Full<Bytes>> {
     let mut response = page(context, request);
-    response
-        .headers_mut()
-        .insert(header::SERVER, HeaderValue::from_static(concat!("nginx/", "1.29.3")));
+    let headers = response.headers_mut();
+    headers.insert(header::SERVER, HeaderValue::from_static(SERVER));
+    let keeps = request.head.version == Version::HTTP_11
+        && !request.header("connection").eq_ignore_ascii_case("close");
+    if keeps {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
+    }
     let sent = match request.head.method {
         Method::HEAD => 0,
         _ => http_body::Body::size_hint(response.body()).exact().unwrap_or(0),

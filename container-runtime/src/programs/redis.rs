@@ -201,12 +201,9 @@ async fn client(context: ContainerContext) -> ExitStatus {
     let mut status = ExitStatus::SUCCESS;
     loop {
         for (words, shown) in queue.drain(..) {
-            let reply = match protocol::ask(&mut stream, &words).await {
-                Ok(reply) => reply,
-                Err(_) => {
-                    let _ = context.stderr.write_all("Error: Server closed the connection\n").await;
-                    return ExitStatus(1);
-                }
+            let Ok(reply) = protocol::ask(&mut stream, &words).await else {
+                let _ = context.stderr.write_all("Error: Server closed the connection\n").await;
+                return ExitStatus(1);
             };
             if matches!(reply, Reply::Error(_)) && !interactive {
                 status = ExitStatus(1);

@@ -176,7 +176,7 @@ impl Container {
             }
             (&mut session.exit).await.unwrap_or(ExitStatus::KILLED)
         };
-        let ended = self.shared().runtime.clock.timeout(timeout, run).await;
-        Ok(ExecOutput { exit_code: ended.ok().map(|status| status.0), output })
+        let ended = self.shared().base.within(timeout, run).await;
+        Ok(ExecOutput { exit_code: ended.map(|status| status.0), output })
     }
 }

@@ -145,10 +145,14 @@ async fn command(shell: &mut Shell, mut args: Vec<String>) -> Eval {
     }
     let Some(name) = args.first().cloned() else { return Ok(0) };
     if describe {
-        return match describe_command(shell, &name) {
-            Some((short, _)) => print(shell, format!("{short}\n")).await,
-            None => Ok(127),
-        };
+        let mut status = 0;
+        for name in &args {
+            match describe_command(shell, name) {
+                Some((short, _)) => status = print(shell, format!("{short}\n")).await?,
+                None => status = 127,
+            }
+        }
+        return Ok(status);
     }
     match find(&name) {
         Some(builtin) => builtin(shell, args).await,
@@ -386,7 +390,10 @@ impl Shell {
                     'm' | 'h' | 'H' | 'B' | 'b' => continue,
                     'o' => words.next().map(String::as_str).ok_or("-o: option name expected")?,
                     other => {
-                        return Err(format!("illegal option {}{other}", if on { '-' } else { '+' }));
+                        return Err(format!(
+                            "illegal option {}{other}",
+                            if on { '-' } else { '+' }
+                        ));
                     }
                 };
                 let option = match name {
@@ -415,7 +422,7 @@ async fn read(shell: &mut Shell, args: Vec<String>) -> Eval {
             "-s" => {}
             "-p" => prompt = words.next(),
             "-t" => {
-                timeout = words.next().and_then(|word| super::commands::process::duration(word))
+                timeout = words.next().and_then(|word| super::commands::process::duration(word));
             }
             "-u" => number = words.next().and_then(|word| word.parse().ok()).unwrap_or(0),
             word if word.starts_with('-') && word.len() > 1 => {

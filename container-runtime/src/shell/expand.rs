@@ -240,7 +240,7 @@ impl Shell {
                 self.pieces(pieces, true, fields).await
             }
             WordPiece::TildePrefix(user) => match (user.as_str(), self.get("HOME")) {
-                ("", home) => fields.quoted(&home.unwrap_or("/root").to_owned()),
+                ("", home) => fields.quoted(home.unwrap_or("/root")),
                 ("root", _) => fields.quoted("/root"),
                 (other, _) => fields.literal(&format!("~{other}")),
             },
@@ -282,7 +282,7 @@ impl Shell {
             Err(Stop::Break(_) | Stop::Continue(_)) => 0,
             Err(stop @ Stop::Abort(_)) => return Err(Failure::Stop(stop)),
         };
-        self.status = status;
+        self.substituted = Some(status);
         let bytes = captured.take();
         let text = String::from_utf8_lossy(&bytes);
         Ok(text.trim_end_matches('\n').replace('\0', ""))

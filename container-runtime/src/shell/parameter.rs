@@ -196,8 +196,8 @@ impl Shell {
         Ok(value.filter(|value| match value {
             Value::One(text) => !(null && text.is_empty()),
             Value::All { .. } => {
-                !self.parameters.is_empty()
-                    && !(null && self.parameters.iter().all(String::is_empty))
+                let empty = self.parameters.iter().all(String::is_empty);
+                !(self.parameters.is_empty() || (null && empty))
             }
         }))
     }

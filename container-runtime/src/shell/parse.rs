@@ -3,22 +3,30 @@
 //! The parser recurses, and so does dropping its tree; text from a container must not overflow a
 //! worker's stack. Text with few openers (`(`, `{`, `if`, …) cannot nest deeply and is parsed in
 //! place; other text is parsed on a thread whose stack fits the worst case, and a tree that nests
-//! past [`MAX_NESTING`] is refused and dropped there.
+//! past [`MAX_NESTING`] is refused and dropped there. It also tries `(`, `case` and expansions in
+//! several ways, each time with everything inside, which takes exponential time in their depth when
+//! the text is wrong; so these may nest [`MAX_BACKTRACKING`] deep only.
 
-use std::io::Cursor;
-
-use brush_parser::ast::{AndOr, AndOrList, Command, CompoundCommand, CompoundList, Program};
+use brush_parser::ast::{
+    AndOr, AndOrList, Command, CompoundCommand, CompoundList, Program, SubshellCommand,
+};
 use brush_parser::word::WordPieceWithSource;
-use brush_parser::{ParseError, Parser, ParserOptions, SourceInfo};
+use brush_parser::{
+    ParseError, ParserOptions, SourceInfo, Token, parse_tokens, tokenize_str_with_options,
+};
 
 /// Longest script, as a kernel's limit on one argument.
 const MAX_SCRIPT: usize = 1024 * 1024;
 /// Deepest nesting of compound commands.
 const MAX_NESTING: usize = 48;
+/// Deepest nesting of what the parser backtracks over: a few milliseconds.
+const MAX_BACKTRACKING: usize = 10;
 /// Openers that are parsed in place.
 const IN_PLACE: usize = 12;
 /// Openers in all; bounds the thread's stack to 256 MiB of address space.
 const MAX_OPENERS: usize = 4096;
+/// Words that end a construct and cannot begin one.
+const CLOSING: &[&str] = &["fi", "done", "esac", "then", "do", "else", "elif", "}"];
 /// Stack that one level of nesting may take.
 const LEVEL_BYTES: usize = 64 * 1024;
 
@@ -48,25 +56,81 @@ pub(super) fn program(text: &str) -> Result<Program, SyntaxError> {
     if text.len() > MAX_SCRIPT {
         return Err(SyntaxError::Wrong("script too long".to_owned()));
     }
-    on_stack(text, || {
-        let source = SourceInfo { source: String::new() };
-        let mut parser = Parser::new(Cursor::new(text), &options(), &source);
-        let program = parser.parse_program().map_err(|error| explain(&error))?;
-        let nesting = program.complete_commands.iter().map(nesting).max().unwrap_or(0);
-        if nesting > MAX_NESTING {
-            return Err(SyntaxError::Wrong("syntax error: nested too deeply".to_owned()));
+    on_stack(text, || parse_at(text, 1))
+}
+
+/// Parses a text that stands at this depth.
+fn parse_at(text: &str, depth: usize) -> Result<Program, SyntaxError> {
+    let options = options();
+    let tokens = tokenize_str_with_options(text, &options.tokenizer_options())
+        .map_err(|inner| explain(text, &ParseError::Tokenizing { inner, position: None }))?;
+    if backtracking(&tokens) > MAX_BACKTRACKING {
+        return Err(SyntaxError::Wrong("syntax error: nested too deeply".to_owned()));
+    }
+    let source = SourceInfo { source: String::new() };
+    let mut program =
+        parse_tokens(&tokens, &options, &source).map_err(|error| explain(text, &error))?;
+    let chars: Vec<char> = text.chars().collect();
+    for list in &mut program.complete_commands {
+        check_list(list, &chars, depth)?;
+    }
+    Ok(program)
+}
+
+/// How deep `(` and `case` are inside each other.
+fn backtracking(tokens: &[Token]) -> usize {
+    const BEFORE_COMMANDS: &[&str] =
+        &["then", "do", "else", "elif", "if", "while", "until", "!", "{", "time", "in"];
+    let (mut open, mut deepest) = (Vec::new(), 0);
+    let mut starts = true;
+    for token in tokens {
+        let text = token.to_str();
+        let operator = matches!(token, Token::Operator(..));
+        match text {
+            "(" if operator => open.push('('),
+            ")" if operator && open.last() == Some(&'(') => {
+                open.pop();
+            }
+            "case" if starts => open.push('c'),
+            "esac" if starts => {
+                if let Some(index) = open.iter().rposition(|kind| *kind == 'c') {
+                    open.truncate(index);
+                }
+            }
+            _ => {}
         }
-        Ok(program)
-    })
+        deepest = deepest.max(open.len());
+        starts = operator || BEFORE_COMMANDS.contains(&text);
+    }
+    deepest
 }
 
 /// Parses a word into its pieces.
 pub(super) fn word(text: &str) -> Result<Vec<WordPieceWithSource>, String> {
+    if expansion_depth(text) > MAX_BACKTRACKING {
+        return Err("syntax error: nested too deeply".to_owned());
+    }
     on_stack(text, || {
         brush_parser::word::parse(text, &options())
             .map_err(|_| SyntaxError::Wrong("syntax error: bad substitution".to_owned()))
     })
     .map_err(|error| error.message().to_owned())
+}
+
+/// How deep `$(…)` and `${…}` are inside each other, quotes not looked at.
+fn expansion_depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut previous = 0;
+    for byte in text.bytes() {
+        match byte {
+            b'(' | b'{' if depth > 0 || previous == b'$' => depth += 1,
+            b')' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+        previous = byte;
+    }
+    deepest
 }
 
 /// Parses an arithmetic expression.
@@ -110,13 +174,18 @@ fn openers(text: &str) -> usize {
     signs + words.iter().map(|word| text.matches(word).count()).sum::<usize>()
 }
 
-fn explain(error: &ParseError) -> SyntaxError {
+fn explain(text: &str, error: &ParseError) -> SyntaxError {
     match error {
         ParseError::ParsingNearToken(token) => match token.to_str() {
             "\n" => SyntaxError::Wrong("syntax error: unexpected newline".to_owned()),
             token => SyntaxError::Wrong(format!("syntax error: unexpected \"{token}\"")),
         },
         ParseError::ParsingAtEndOfInput => {
+            // The parser reports a closing word without its opening one at the end, too.
+            let first = text.split_whitespace().next().unwrap_or_default().trim_end_matches(';');
+            if CLOSING.contains(&first) {
+                return SyntaxError::Wrong(format!("syntax error: unexpected \"{first}\""));
+            }
             SyntaxError::Incomplete("syntax error: unexpected end of file".to_owned())
         }
         ParseError::Tokenizing { inner, .. } if inner.is_incomplete() => {
@@ -133,44 +202,67 @@ fn explain(error: &ParseError) -> SyntaxError {
     }
 }
 
-fn nesting(list: &CompoundList) -> usize {
-    1 + list.0.iter().map(|item| and_or(&item.0)).max().unwrap_or(0)
+/// Checks the nesting of a tree, and mends what the parser takes for arithmetic: `( (a) )`.
+fn check_list(list: &mut CompoundList, source: &[char], depth: usize) -> Result<(), SyntaxError> {
+    if depth > MAX_NESTING {
+        return Err(SyntaxError::Wrong("syntax error: nested too deeply".to_owned()));
+    }
+    for item in &mut list.0 {
+        let AndOrList { first, additional } = &mut item.0;
+        let additional = additional.iter_mut().map(|item| match item {
+            AndOr::And(pipeline) | AndOr::Or(pipeline) => pipeline,
+        });
+        for command in std::iter::once(first).chain(additional).flat_map(|line| &mut line.seq) {
+            match command {
+                Command::Compound(compound, _) => check_compound(compound, source, depth)?,
+                Command::Function(function) => check_compound(&mut function.body.0, source, depth)?,
+                Command::Simple(_) | Command::ExtendedTest(..) => {}
+            }
+        }
+    }
+    Ok(())
 }
 
-fn and_or(list: &AndOrList) -> usize {
-    let additional = list.additional.iter().map(|item| match item {
-        AndOr::And(pipeline) | AndOr::Or(pipeline) => pipeline,
-    });
-    std::iter::once(&list.first)
-        .chain(additional)
-        .flat_map(|pipeline| &pipeline.seq)
-        .map(|command| match command {
-            Command::Compound(compound, _) => compound_nesting(compound),
-            Command::Function(function) => compound_nesting(&function.body.0),
-            Command::Simple(_) | Command::ExtendedTest(_) => 0,
-        })
-        .max()
-        .unwrap_or(0)
-}
-
-fn compound_nesting(compound: &CompoundCommand) -> usize {
+fn check_compound(
+    compound: &mut CompoundCommand,
+    source: &[char],
+    depth: usize,
+) -> Result<(), SyntaxError> {
+    let mut below = |list: &mut CompoundList| check_list(list, source, depth + 1);
     match compound {
-        CompoundCommand::Arithmetic(_) => 0,
-        CompoundCommand::ArithmeticForClause(clause) => nesting(&clause.body.list),
-        CompoundCommand::BraceGroup(group) => nesting(&group.list),
-        CompoundCommand::Subshell(subshell) => nesting(&subshell.list),
-        CompoundCommand::ForClause(clause) => nesting(&clause.body.list),
+        CompoundCommand::Arithmetic(command) => {
+            let (start, end) = (command.loc.start.index, command.loc.end.index);
+            if source.get(start + 1) == Some(&'(') || end <= start + 1 || end > source.len() {
+                return Ok(());
+            }
+            let inner: String = source[start + 1..end - 1].iter().collect();
+            let program = parse_at(&inner, depth + 1)?;
+            let lists = program.complete_commands.into_iter().flat_map(|list| list.0);
+            *compound = CompoundCommand::Subshell(SubshellCommand {
+                list: CompoundList(lists.collect()),
+                loc: command.loc.clone(),
+            });
+            Ok(())
+        }
+        CompoundCommand::ArithmeticForClause(clause) => below(&mut clause.body.list),
+        CompoundCommand::BraceGroup(group) => below(&mut group.list),
+        CompoundCommand::Subshell(subshell) => below(&mut subshell.list),
+        CompoundCommand::ForClause(clause) => below(&mut clause.body.list),
         CompoundCommand::CaseClause(clause) => {
-            clause.cases.iter().filter_map(|case| case.cmd.as_ref()).map(nesting).max().unwrap_or(0)
+            clause.cases.iter_mut().filter_map(|case| case.cmd.as_mut()).try_for_each(below)
         }
         CompoundCommand::IfClause(clause) => {
-            let elses = clause.elses.iter().flatten();
-            let elses = elses.flat_map(|part| part.condition.iter().chain([&part.body]));
-            let all = [&clause.condition, &clause.then].into_iter().chain(elses);
-            all.map(nesting).max().unwrap_or(0)
+            below(&mut clause.condition)?;
+            below(&mut clause.then)?;
+            for part in clause.elses.iter_mut().flatten() {
+                part.condition.iter_mut().try_for_each(&mut below)?;
+                below(&mut part.body)?;
+            }
+            Ok(())
         }
         CompoundCommand::WhileClause(clause) | CompoundCommand::UntilClause(clause) => {
-            nesting(&clause.0).max(nesting(&clause.1.list))
+            below(&mut clause.0)?;
+            below(&mut clause.1.list)
         }
     }
 }

@@ -94,11 +94,11 @@ pub(super) async fn sh(context: ContainerContext) -> Outcome {
         return Ok(2);
     }
     let shared = shell.shared.clone();
-    let read_script = text.is_none() && !interactive && !terminal;
+    let prompts = text.is_none() && (interactive || terminal);
     let run = async move {
         let result = match text {
             Some(text) => shell.source(&text).await,
-            None => shell.interact(!read_script).await,
+            None => shell.interact(prompts).await,
         };
         shell.finish(result).await
     };
@@ -110,7 +110,7 @@ pub(super) async fn sh(context: ContainerContext) -> Outcome {
         }
     };
     let interrupt = async {
-        if interactive || (terminal && !read_script) || !terminal {
+        if prompts {
             std::future::pending::<()>().await;
         }
         signals.interrupted().await;

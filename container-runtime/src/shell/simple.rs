@@ -60,16 +60,14 @@ impl Shell {
             Ok(parts) => parts,
             Err(failure) => return self.fail(failure).await,
         };
-        let before = self.status;
-        self.status = 0;
+        self.substituted = None;
         let args = match self.arguments(&parts).await {
             Ok(args) => args,
             Err(failure) => return self.fail(failure).await,
         };
-        let substituted = std::mem::replace(&mut self.status, before);
         let saved = self.streams.clone();
         let result = match self.redirect(&parts.redirects).await {
-            Ok(()) => self.prepared(&parts, args, substituted, &saved).await,
+            Ok(()) => self.prepared(&parts, args, &saved).await,
             Err(Failure::Message(message)) => {
                 self.streams = saved.clone();
                 self.complain(&message).await;
@@ -110,7 +108,6 @@ impl Shell {
         &mut self,
         parts: &Parts<'_>,
         args: Vec<String>,
-        substituted: i32,
         saved: &super::redirect::Streams,
     ) -> Eval {
         let mut values = Vec::new();
@@ -135,9 +132,8 @@ impl Shell {
             // Tracing goes where the shell's errors go, not where the command's do.
             let _ = saved.stderr().write_all(line).await;
         }
-        let Some(name) = args.first() else {
-            return Ok(if values.is_empty() { 0 } else { substituted });
-        };
+        // The code of a command without a name is that of its last substitution.
+        let Some(name) = args.first() else { return Ok(self.substituted.unwrap_or(0)) };
         if self.options.noexec {
             return Ok(0);
         }

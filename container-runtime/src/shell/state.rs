@@ -117,6 +117,10 @@ pub(crate) struct Shell {
     pub(super) braces: bool,
     /// Place in `getopts`' current argument.
     pub(super) getopts_offset: usize,
+    /// Exit code of the last substitution in the current simple command.
+    pub(super) substituted: Option<i32>,
+    /// Commands evaluated, to give way now and then.
+    pub(super) ticks: u32,
 }
 
 impl Shell {
@@ -141,6 +145,8 @@ impl Shell {
             shared: Arc::default(),
             braces: name.ends_with("bash"),
             getopts_offset: 0,
+            substituted: None,
+            ticks: 0,
             context,
         };
         for (name, value) in std::mem::take(&mut shell.context.env) {
@@ -187,6 +193,8 @@ impl Shell {
             shared: self.shared.clone(),
             braces: false,
             getopts_offset: 0,
+            substituted: None,
+            ticks: 0,
         }
     }
 

@@ -14,6 +14,7 @@ use crate::shell;
 const MEMORY_LIMIT: usize = 256 * 1024 * 1024;
 
 type Key = Vec<u8>;
+type Hash = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// A value.
 enum Value {
@@ -173,7 +174,8 @@ const COMMANDS: &[(&str, usize, usize, Command)] = &[
         Ok(Reply::Integer(i64::from(found)))
     }),
     ("SMEMBERS", 1, 1, |db, words| {
-        let members = db.set(&words[1])?.map(|set| set.iter().map(array_item).collect());
+        let members =
+            db.set(&words[1])?.map(|set| set.iter().map(|item| array_item(item)).collect());
         Ok(Reply::Array(members.unwrap_or_default()))
     }),
     ("SREM", 2, MANY, |db, words| {
@@ -301,7 +303,7 @@ impl Database {
         }
     }
 
-    fn hash(&mut self, key: &Key) -> Result<Option<&mut BTreeMap<Vec<u8>, Vec<u8>>>, Reply> {
+    fn hash(&mut self, key: &Key) -> Result<Option<&mut Hash>, Reply> {
         match self.entries.get_mut(key).map(|entry| &mut entry.value) {
             None => Ok(None),
             Some(Value::Hash(hash)) => Ok(Some(hash)),
@@ -403,8 +405,8 @@ fn bulk(value: Option<&Vec<u8>>) -> Reply {
     value.map_or(Reply::Nil, |value| Reply::Bulk(value.clone()))
 }
 
-fn array_item(value: &Vec<u8>) -> Reply {
-    Reply::Bulk(value.clone())
+fn array_item(value: &[u8]) -> Reply {
+    Reply::Bulk(value.to_vec())
 }
 
 fn integer(text: &[u8]) -> Result<i64, Reply> {
@@ -475,7 +477,7 @@ fn hset(db: &mut Database, words: Words<'_>) -> Result<Reply, Reply> {
 fn keys(db: &mut Database, words: Words<'_>) -> Result<Reply, Reply> {
     let pattern = String::from_utf8_lossy(&words[1]).into_owned();
     let fits = |key: &&Key| shell::matches(&pattern, &String::from_utf8_lossy(key));
-    Ok(Reply::Array(db.entries.keys().filter(fits).map(array_item).collect()))
+    Ok(Reply::Array(db.entries.keys().filter(fits).map(|item| array_item(item)).collect()))
 }
 
 fn push(
@@ -508,7 +510,7 @@ fn lrange(db: &mut Database, words: Words<'_>) -> Result<Reply, Reply> {
     let (first, last) = (at(first), if last < 0 { size.saturating_add(last) } else { last });
     let skip = usize::try_from(first).unwrap_or(0);
     let take = usize::try_from(last.saturating_sub(first).saturating_add(1)).unwrap_or(0);
-    Ok(Reply::Array(list.iter().skip(skip).take(take).map(array_item).collect()))
+    Ok(Reply::Array(list.iter().skip(skip).take(take).map(|item| array_item(item)).collect()))
 }
 
 fn set(db: &mut Database, words: Words<'_>) -> Result<Reply, Reply> {

@@ -106,11 +106,11 @@ impl<'a> Transfer<'a> {
     }
 
     async fn run(mut self, url: &str) -> Outcome {
-        let clock = self.context.clock.clone();
+        let context = self.context;
         let result = match self.options.max_time {
             Some(limit) => {
-                let timed = clock.timeout(limit, Box::pin(self.transfer(url))).await;
-                timed.unwrap_or_else(|_| Err(self.out_of_time()))
+                let timed = context.within(limit, Box::pin(self.transfer(url))).await;
+                timed.unwrap_or_else(|| Err(self.out_of_time()))
             }
             None => Box::pin(self.transfer(url)).await,
         };
@@ -226,7 +226,6 @@ impl<'a> Transfer<'a> {
                 (None, None) => {}
             }
         }
-        headers.push(("Connection".to_owned(), "close".to_owned()));
         let mut target = url.target.clone();
         if let Some(query) = &options.query {
             target.push(if target.contains('?') { '&' } else { '?' });
@@ -240,9 +239,7 @@ impl<'a> Transfer<'a> {
         let stream = self.connect(url).await?;
         self.facts.connected = self.elapsed();
         let stream = self.secure(url, stream).await?;
-        // curl keeps its connections and does not say so; ours close, which is not the user's header.
-        let shown = request.head().replace("Connection: close\r\n", "");
-        self.verbose('>', &shown).await?;
+        self.verbose('>', &request.head()).await?;
         self.verbose('*', "Request completely sent off").await?;
         self.facts.uploaded = request.body.as_ref().map_or(0, bytes::Bytes::len);
         let response = exchange(stream, request).await.map_err(|error| self.explain(error))?;
@@ -494,7 +491,7 @@ impl<'a> Transfer<'a> {
                 match variable(name) {
                     Some(value) => out.push_str(&value),
                     None => {
-                        out.push_str(&format!("curl: unknown --write-out variable: '{name}'\n"))
+                        out.push_str(&format!("curl: unknown --write-out variable: '{name}'\n"));
                     }
                 }
                 rest = after;

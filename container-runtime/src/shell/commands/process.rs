@@ -206,10 +206,9 @@ pub(super) async fn timeout(context: ContainerContext) -> Outcome {
     if words.is_empty() {
         return fail(&context, 125, "timeout: usage: timeout SECS PROG ARGS").await;
     }
-    let clock = context.clock.clone();
-    let command = Box::pin(run(context, "timeout", words));
+    let command = Box::pin(run(context.clone(), "timeout", words));
     // busybox' timeout ends with the code of SIGTERM.
-    clock.timeout(limit, command).await.unwrap_or(Ok(143))
+    context.within(limit, command).await.unwrap_or(Ok(143))
 }
 
 pub(super) async fn xargs(context: ContainerContext) -> Outcome {

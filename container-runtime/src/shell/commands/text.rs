@@ -314,7 +314,7 @@ pub(super) async fn seq(context: ContainerContext) -> Outcome {
         count += 1.0;
         if out.len() > 1 << 16 {
             context.stdout.write_all(std::mem::take(&mut out)).await?;
-            tokio::task::consume_budget().await;
+            tokio::task::yield_now().await;
         }
     }
     if count > 0.0 {
@@ -330,7 +330,7 @@ pub(super) async fn yes(context: ContainerContext) -> Outcome {
     let block = line.repeat((4096 / line.len()).max(1));
     loop {
         context.stdout.write_all(&block).await?;
-        tokio::task::consume_budget().await;
+        tokio::task::yield_now().await;
     }
 }
 
