@@ -203,7 +203,12 @@ impl Writer {
                     };
                     let unreachable = wire::transport_failure(&status).is_some();
                     if !unreachable || attempt == attempts || self.shutdown.is_cancelled() {
-                        warn!(reason = note.reason, message, %status, "failed to write an event");
+                        // Of an object that is going, or in a namespace that is: nobody misses it.
+                        if status.is_not_found() || status.is_forbidden() {
+                            debug!(reason = note.reason, message, %status, "an event is refused");
+                        } else {
+                            warn!(reason = note.reason, message, %status, "failed to write an event");
+                        }
                         return;
                     }
                     let pause = self.clock.jitter(pause, 1.0);

@@ -8,7 +8,7 @@ use apimachinery::{
     status::Status,
 };
 use client::{
-    Client, EventRecorder, WorkQueue,
+    Client, EventRecorder, Patch, WorkQueue,
     controller::{self, Action},
     informer::Informers,
 };
@@ -88,3 +88,12 @@ pub fn controller_uid<T: Resource>(object: &T) -> Vec<String> {
 
 /// The name of that index.
 pub const BY_CONTROLLER: &str = "controller-uid";
+
+/// A patch that replaces the status of the object with this uid.
+#[must_use]
+pub fn replace_status(uid: Option<&str>, status: serde_json::Value) -> Patch {
+    Patch::Json(serde_json::json!([
+        {"op": "test", "path": "/metadata/uid", "value": uid},
+        {"op": "add", "path": "/status", "value": status},
+    ]))
+}

@@ -320,7 +320,7 @@ impl<'a> ResourceApi<'a> {
 /// Decodes a reply and logs its warnings, which a typed caller has no place for.
 pub(super) fn decoded<T: Stored>(reply: &Reply) -> Result<T, Status> {
     for warning in &reply.warnings {
-        tracing::warn!(warning, "the API server warns");
+        tracing::debug!(warning, "the API server warns");
     }
     reply.stored()
 }

@@ -178,7 +178,12 @@ impl Store {
         keep_system_fields(object, old, self.info.namespaced);
         let strategy_context = self.strategy_context(context);
         self.strategy.prepare_for_update(&strategy_context, object, old);
-        if self.strategy.has_generation() && self.strategy.generation_changed(object, old) {
+        // A status write changes nothing that is wished for, whatever metadata it carries.
+        let wished = context.subresource != "status";
+        if wished
+            && self.strategy.has_generation()
+            && self.strategy.generation_changed(object, old)
+        {
             object.metadata_mut().insert("generation".into(), (old.generation() + 1).into());
         }
         let errors = self.strategy.validate_update(&strategy_context, object, old);

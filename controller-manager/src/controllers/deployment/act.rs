@@ -24,7 +24,7 @@ use super::{
     revision::{REVISION, same_template},
 };
 use crate::{
-    context::{BY_CONTROLLER, Setup, controller_uid, key_of},
+    context::{BY_CONTROLLER, Setup, controller_uid, key_of, replace_status},
     controllers::replica_set::plan::controller_of,
 };
 
@@ -227,18 +227,16 @@ impl Reconciler {
         Ok(None)
     }
 
-    /// Writes a status whole, against the version that it was worked out from.
+    /// Replaces the status, and nothing else: only the generation seen is claimed as observed, so another writer's
+    /// change in between is no harm.
     async fn write_status(
         &self,
         deployment: &Deployment,
         status: serde_json::Value,
     ) -> Result<(), Status> {
-        let mut fresh = deployment.clone();
-        fresh.status = serde_json::from_value(status)
-            .map_err(|e| Status::internal(format!("a status is no status: {e}")))?;
-        // Only the generation seen is claimed as observed, so another writer's change in between is no harm.
-        fresh.metadata.resource_version = None;
-        match self.client.update_status(&fresh).await {
+        let key = key_of(&deployment.metadata);
+        let patch = replace_status(deployment.metadata.uid.as_deref(), status);
+        match self.client.patch::<Deployment>(&key.namespace, &key.name, &patch, "status").await {
             Err(status) if status.is_not_found() => Ok(()),
             other => other.map(drop),
         }

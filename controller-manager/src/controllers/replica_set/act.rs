@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::plan::{Snapshot, controller_of, new_pod, plan, status};
 use crate::{
-    context::{BY_CONTROLLER, Setup, controller_uid, key_of},
+    context::{BY_CONTROLLER, Setup, controller_uid, key_of, replace_status},
     expectations::Expectations,
 };
 
@@ -233,6 +233,11 @@ impl Reconciler {
                         let message = format!("Created pod: {name}");
                         self.recorder.record(set, EventType::Normal, "SuccessfulCreate", message);
                     }
+                    Err(status) if terminating(&status) => {
+                        // The namespace goes, and the set with it: nobody needs to hear of it.
+                        self.expectations.created(key, left);
+                        return Ok(());
+                    }
                     Err(status) => {
                         self.expectations.created(key, 1);
                         let message = format!("Error creating: {}", status.message);
@@ -283,13 +288,19 @@ impl Reconciler {
         if wanted == set.status {
             return Ok(());
         }
-        let mut fresh = set.clone();
-        fresh.status = wanted;
-        // What is written holds for the generation that it names, whoever wrote in between.
-        fresh.metadata.resource_version = None;
-        match self.client.update_status(&fresh).await {
+        let key = key_of(&set.metadata);
+        let patch = replace_status(set.metadata.uid.as_deref(), json!(wanted));
+        match self.client.patch::<ReplicaSet>(&key.namespace, &key.name, &patch, "status").await {
             Err(status) if status.is_not_found() => Ok(()),
             other => other.map(drop),
         }
     }
+}
+
+/// Whether a creation was refused because its namespace is being deleted.
+fn terminating(status: &Status) -> bool {
+    status
+        .details
+        .as_ref()
+        .is_some_and(|d| d.causes.iter().any(|c| c.reason == "NamespaceTerminating"))
 }
