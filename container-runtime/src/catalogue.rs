@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use crate::files::{ImageFiles, Kind};
 use crate::image::{Executables, Image, ImageNameError, ImageReference};
 use crate::program::Program;
@@ -15,6 +17,9 @@ use crate::programs;
 
 /// `PATH` of an image that sets none, as OCI runtimes give it.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Images remembered before all are forgotten.
+const MAX_MADE: usize = 1024;
 
 /// An image before it has a name.
 #[derive(Clone)]
@@ -114,6 +119,8 @@ pub struct ImageCatalogue {
     unknown: ImageDefinition,
     userland: Arc<ImageFiles>,
     bare: Arc<ImageFiles>,
+    /// Images by full name, so that all containers of an image share one.
+    made: Arc<Mutex<BTreeMap<String, Arc<Image>>>>,
 }
 
 impl Default for ImageCatalogue {
@@ -131,6 +138,7 @@ impl ImageCatalogue {
             unknown: programs::unknown(),
             userland: Arc::new(programs::base::files(true)),
             bare: Arc::new(programs::base::files(false)),
+            made: Arc::default(),
         };
         for (names, definition) in programs::IMAGES {
             for name in *names {
@@ -160,6 +168,8 @@ impl ImageCatalogue {
         definition: ImageDefinition,
     ) -> Result<(), ImageNameError> {
         let reference = ImageReference::parse(name)?;
+        // Clones of the catalogue keep the images that they know.
+        self.made = Arc::default();
         let has_tag = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
         match reference.tag.as_ref().filter(|_| has_tag) {
             Some(tag) => {
@@ -197,6 +207,14 @@ impl ImageCatalogue {
 
     /// The image of a parsed name.
     pub fn get(&self, reference: &ImageReference) -> Arc<Image> {
+        let mut made = self.made.lock();
+        if made.len() > MAX_MADE {
+            made.clear();
+        }
+        made.entry(reference.to_string()).or_insert_with(|| self.make(reference)).clone()
+    }
+
+    fn make(&self, reference: &ImageReference) -> Arc<Image> {
         let definition = self.definition(reference).unwrap_or(&self.unknown).clone();
         let base = if definition.userland { &self.userland } else { &self.bare };
         let mut files = ImageFiles::over(base.clone());

@@ -1,9 +1,9 @@
 //! A container's files: an in-memory root filesystem over its image's, with volumes mounted into it.
 //!
 //! Three layers answer a path, the first that knows it wins:
-//! 1. **mounts**: a volume's folder on the host ([`host`]) or a text given by the kubelet
+//! 1. **mounts**: a volume's folder on the host (`host`) or a text given by the kubelet
 //!    (`/etc/hosts`, `/etc/resolv.conf`);
-//! 2. **upper**: what the container wrote, deleted or renamed since it started ([`tree`]), at most
+//! 2. **upper**: what the container wrote, deleted or renamed since it started (`tree`), at most
 //!    [`UPPER_LIMIT`] bytes, gone with the container;
 //! 3. **image**: read only, shared by all containers of the image ([`ImageFiles`]).
 //!

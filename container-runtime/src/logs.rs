@@ -6,8 +6,8 @@
 //! [`MAX_FILES`] files stay, the oldest goes first. As with a real kubelet, readers see the newest
 //! file only; a follower goes on over rotations.
 //!
-//! - [`writer`]: what a container's streams write into
-//! - [`reader`]: tail, since, timestamps, limit, follow
+//! - `writer`: what a container's streams write into
+//! - `reader`: tail, since, timestamps, limit, follow
 
 mod reader;
 mod writer;

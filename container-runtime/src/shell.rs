@@ -12,7 +12,7 @@
 //! | [`expand`], [`parameter`], [`arithmetic`], [`pattern`] | words to fields |
 //! | [`redirect`] | streams |
 //! | [`builtins`] | commands that change the shell itself |
-//! | [`test`] | `test`, `[` and `[[` |
+//! | [`mod@test`] | `test`, `[` and `[[` |
 //! | [`commands`] | everything else, one file per command or small group |
 //!
 //! # Bounds
@@ -22,7 +22,8 @@
 //!
 //! # Where it differs from a POSIX shell
 //! No job control and no aliases. Arrays, process substitution and coprocesses are refused with an
-//! error, never ignored. Messages are busybox ash's.
+//! error, never ignored. `trap` runs its actions for EXIT and TERM (as which HUP and QUIT arrive);
+//! one for INT is kept and not run. Messages are busybox ash's.
 
 mod arithmetic;
 mod builtins;

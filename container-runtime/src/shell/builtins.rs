@@ -33,7 +33,7 @@ const BUILTINS: &[(&str, Builtin)] = &[
     ("source", |shell, args| source(shell, args).boxed()),
     ("trap", |shell, args| trap(shell, args).boxed()),
     ("type", |shell, args| type_(shell, args).boxed()),
-    ("umask", |shell, _| umask(shell).boxed()),
+    ("umask", |shell, args| umask(shell, args).boxed()),
     ("unset", |shell, args| unset(shell, args).boxed()),
     ("wait", |shell, args| wait(shell, args).boxed()),
 ];
@@ -331,8 +331,12 @@ async fn pwd(shell: &mut Shell) -> Eval {
     print(shell, line).await
 }
 
-async fn umask(shell: &mut Shell) -> Eval {
-    print(shell, "0022\n".to_owned()).await
+async fn umask(shell: &mut Shell, args: Vec<String>) -> Eval {
+    match args.get(1).map(|mask| u32::from_str_radix(mask, 8)) {
+        None => print(shell, "0022\n".to_owned()).await,
+        Some(Ok(0o022)) => Ok(0),
+        Some(_) => usage(shell, format!("umask: {}: only 0022 is supported", args[1])).await,
+    }
 }
 
 async fn let_(shell: &mut Shell, args: Vec<String>) -> Eval {

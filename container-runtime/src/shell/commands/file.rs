@@ -41,7 +41,7 @@ fn human(size: u64) -> String {
 }
 
 pub(super) async fn ls(context: ContainerContext) -> Outcome {
-    let parsed = match getopt(&context, "1aAldhRrtSFip", &[("all", 'a'), ("color", '1')]) {
+    let parsed = match getopt(&context, "1aAldhRrtSFp", &[("all", 'a'), ("color", '1')]) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };
@@ -162,7 +162,7 @@ fn list(
 }
 
 pub(super) async fn mkdir(context: ContainerContext) -> Outcome {
-    let parsed = match getopt(&context, "pm:v", &[("parents", 'p'), ("mode", 'm')]) {
+    let parsed = match getopt(&context, "pm:", &[("parents", 'p'), ("mode", 'm')]) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };
@@ -198,7 +198,7 @@ pub(super) async fn rmdir(context: ContainerContext) -> Outcome {
 }
 
 pub(super) async fn rm(context: ContainerContext) -> Outcome {
-    let parsed = match getopt(&context, "rRfiv", &[("recursive", 'r'), ("force", 'f')]) {
+    let parsed = match getopt(&context, "rRf", &[("recursive", 'r'), ("force", 'f')]) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };
@@ -262,7 +262,7 @@ fn destination(context: &ContainerContext, source: &str, target: &str) -> String
 }
 
 pub(super) async fn cp(context: ContainerContext) -> Outcome {
-    let parsed = match getopt(&context, "rRapfvdLP", &[("recursive", 'r'), ("archive", 'a')]) {
+    let parsed = match getopt(&context, "rRapf", &[("recursive", 'r'), ("archive", 'a')]) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };
@@ -316,7 +316,7 @@ fn copy_tree(context: &ContainerContext, from: &str, to: &str) -> Result<(), FsE
 }
 
 pub(super) async fn mv(context: ContainerContext) -> Outcome {
-    let parsed = match getopt(&context, "finv", &[]) {
+    let parsed = match getopt(&context, "f", &[]) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };
@@ -343,7 +343,7 @@ pub(super) async fn mv(context: ContainerContext) -> Outcome {
 }
 
 pub(super) async fn touch(context: ContainerContext) -> Outcome {
-    let parsed = match getopt(&context, "camd:t:", &[("no-create", 'c')]) {
+    let parsed = match getopt(&context, "cam", &[("no-create", 'c')]) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };
@@ -502,7 +502,7 @@ pub(super) async fn dirname(context: ContainerContext) -> Outcome {
 }
 
 pub(super) async fn readlink(context: ContainerContext) -> Outcome {
-    let parsed = match getopt(&context, "fne", &[]) {
+    let parsed = match getopt(&context, "fe", &[]) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };
@@ -533,7 +533,7 @@ pub(super) async fn realpath(context: ContainerContext) -> Outcome {
 }
 
 pub(super) async fn mktemp(context: ContainerContext) -> Outcome {
-    let parsed = match getopt(&context, "dqtup:", &[]) {
+    let parsed = match getopt(&context, "dq", &[]) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };
@@ -557,7 +557,7 @@ pub(super) async fn mktemp(context: ContainerContext) -> Outcome {
 }
 
 pub(super) async fn stat(context: ContainerContext) -> Outcome {
-    let parsed = match getopt(&context, "c:Lt", &[("format", 'c')]) {
+    let parsed = match getopt(&context, "c:L", &[("format", 'c')]) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };

@@ -60,7 +60,7 @@ pub(super) async fn nproc(context: ContainerContext) -> Outcome {
 }
 
 pub(super) async fn uname(context: ContainerContext) -> Outcome {
-    let parsed = match getopt(&context, "asnrvmpio", &[]) {
+    let parsed = match getopt(&context, "asnrvmo", &[]) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };
@@ -80,8 +80,11 @@ pub(super) async fn uname(context: ContainerContext) -> Outcome {
     print(&context, if chosen.is_empty() { "Linux".to_owned() } else { chosen.join(" ") }).await
 }
 
-pub(super) async fn date(context: ContainerContext) -> Outcome {
-    let parsed = match getopt(&context, "ud:I:Rs:", &[("utc", 'u'), ("date", 'd')]) {
+pub(super) async fn date(mut context: ContainerContext) -> Outcome {
+    // `-I` and `-Iseconds`: an argument that may be left out.
+    let iso = context.args.iter().position(|word| word.starts_with("-I"));
+    let iso = iso.map(|index| context.args.remove(index));
+    let parsed = match getopt(&context, "ud:R", &[("utc", 'u'), ("date", 'd')]) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };
@@ -101,7 +104,8 @@ pub(super) async fn date(context: ContainerContext) -> Outcome {
             Some(format) => format,
             None => return fail(&context, 1, format!("date: invalid date '{format}'")).await,
         },
-        None if parsed.has('I') => "%Y-%m-%dT%H:%M:%S+00:00",
+        None if iso.as_deref() == Some("-I") => "%Y-%m-%d",
+        None if iso.is_some() => "%Y-%m-%dT%H:%M:%S+00:00",
         None if parsed.has('R') => "%a, %d %b %Y %H:%M:%S +0000",
         None => "%a %b %e %H:%M:%S UTC %Y",
     };

@@ -29,8 +29,7 @@ async fn whole(
 }
 
 pub(super) async fn wc(context: ContainerContext) -> Outcome {
-    let parsed = match getopt(&context, "lwcmL", &[("lines", 'l'), ("words", 'w'), ("bytes", 'c')])
-    {
+    let parsed = match getopt(&context, "lwcm", &[("lines", 'l'), ("words", 'w'), ("bytes", 'c')]) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };
@@ -79,7 +78,7 @@ pub(super) async fn wc(context: ContainerContext) -> Outcome {
 }
 
 pub(super) async fn sort(context: ContainerContext) -> Outcome {
-    let parsed = match getopt(&context, "rnuk:t:fhVbs", &[("reverse", 'r'), ("unique", 'u')]) {
+    let parsed = match getopt(&context, "rnuk:t:fs", &[("reverse", 'r'), ("unique", 'u')]) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };
@@ -98,7 +97,7 @@ pub(super) async fn sort(context: ContainerContext) -> Outcome {
     let last = key.split_once(',').and_then(|(_, last)| {
         last.trim_end_matches(|char: char| char.is_ascii_alphabetic()).parse::<usize>().ok()
     });
-    let numeric = parsed.has('n') || parsed.has('h') || key.contains('n');
+    let numeric = parsed.has('n') || key.contains('n');
     let reverse = parsed.has('r') || key.contains('r');
     let separator = parsed.value('t').and_then(|text| text.chars().next());
     let fold = parsed.has('f');

@@ -14,7 +14,7 @@ use crate::program::ContainerContext;
 const BUFFER: usize = 16 * 1024;
 
 pub(super) async fn nc(context: ContainerContext) -> Outcome {
-    let parsed = match getopt(&context, "zvlukw:p:nNq:i:s:", &[]) {
+    let parsed = match getopt(&context, "zvlukw:p:nN", &[]) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };

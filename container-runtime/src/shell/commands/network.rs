@@ -11,9 +11,7 @@ pub(super) async fn ip(context: ContainerContext) -> Outcome {
     let words: Vec<&str> = context.args[1..]
         .iter()
         .map(String::as_str)
-        .filter(|word| {
-            !matches!(*word, "-4" | "-o" | "-br" | "-brief" | "-c" | "show" | "list" | "ls")
-        })
+        .filter(|word| !matches!(*word, "-4" | "show" | "list" | "ls"))
         .collect();
     if words.contains(&"-6") {
         return Ok(0);

@@ -16,7 +16,7 @@ use crate::program::ContainerContext;
 const PORT: u16 = 7;
 
 pub(super) async fn ping(context: ContainerContext) -> Outcome {
-    let parsed = match getopt(&context, "c:W:w:i:q4s:nA", &[]) {
+    let parsed = match getopt(&context, "c:W:w:i:q4n", &[]) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };

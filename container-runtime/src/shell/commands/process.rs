@@ -277,7 +277,7 @@ fn xargs_options(context: &ContainerContext) -> Result<(XargsOptions, Vec<String
     let end = end.min(context.args.len());
     let mut own = context.clone();
     let command = own.args.split_off(end);
-    let parsed = getopt(&own, "n:I:P:L:0rt", &[("no-run-if-empty", 'r'), ("null", '0')])?;
+    let parsed = getopt(&own, "n:I:P:L:0r", &[("no-run-if-empty", 'r'), ("null", '0')])?;
     let number = |option| parsed.value(option).and_then(|value| value.parse().ok());
     let options = XargsOptions {
         replace: parsed.value('I').map(str::to_owned),

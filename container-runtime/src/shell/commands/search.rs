@@ -122,7 +122,7 @@ fn bracket(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, out: &mut Strin
 }
 
 pub(super) async fn grep(context: ContainerContext) -> Outcome {
-    let parsed = match getopt(&context, "EFGiwxvncoqlLhHrRse:m:A:B:C:yaI", LONG) {
+    let parsed = match getopt(&context, "EFGiwxvncoqlLhHrRse:m:A:B:C:ya", LONG) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 2, message).await,
     };

@@ -36,7 +36,7 @@ pub(super) fn operands(names: &[String]) -> Vec<String> {
 }
 
 pub(super) async fn cat(context: ContainerContext) -> Outcome {
-    let parsed = match getopt(&context, "nuAevt", &[]) {
+    let parsed = match getopt(&context, "nu", &[]) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };
@@ -71,7 +71,7 @@ pub(super) async fn cat(context: ContainerContext) -> Outcome {
 
 pub(super) async fn head(mut context: ContainerContext) -> Outcome {
     numeric_option(&mut context.args);
-    let parsed = match getopt(&context, "n:c:qv", &[("lines", 'n'), ("bytes", 'c')]) {
+    let parsed = match getopt(&context, "n:c:q", &[("lines", 'n'), ("bytes", 'c')]) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };
@@ -159,7 +159,7 @@ fn last_lines_start(text: &[u8], count: usize) -> usize {
 
 pub(super) async fn tail(mut context: ContainerContext) -> Outcome {
     numeric_option(&mut context.args);
-    let parsed = match getopt(&context, "n:c:fFqvs:", &[("lines", 'n'), ("follow", 'f')]) {
+    let parsed = match getopt(&context, "n:c:fFq", &[("lines", 'n'), ("follow", 'f')]) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };
@@ -231,7 +231,7 @@ async fn follow_files(context: &ContainerContext, names: &[String]) -> std::io::
 }
 
 pub(super) async fn tee(context: ContainerContext) -> Outcome {
-    let parsed = match getopt(&context, "ai", &[("append", 'a')]) {
+    let parsed = match getopt(&context, "a", &[("append", 'a')]) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };

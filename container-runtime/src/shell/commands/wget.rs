@@ -28,11 +28,10 @@ const LONG: &[(&str, char)] = &[
     ("spider", 's'),
     ("timeout", 'T'),
     ("user-agent", 'U'),
-    ("tries", 't'),
 ];
 
 pub(super) async fn wget(context: ContainerContext) -> Outcome {
-    let parsed = match getopt(&context, "qO:T:SY:P:U:ch:d:kst:n:", LONG) {
+    let parsed = match getopt(&context, "qO:T:SU:h:d:ks", LONG) {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };
