@@ -1,6 +1,7 @@
 //! The table of commands: one file each.
 
 pub mod create;
+pub mod describe;
 pub mod get;
 
 use crate::cli::{Spec, leaf};
@@ -22,7 +23,10 @@ pub static COMMANDS: &[Group] = &[
     Group { title: "Basic Commands (Intermediate)", commands: &[leaf::<get::Get>()] },
     Group { title: "Deploy Commands", commands: &[] },
     Group { title: "Cluster Management Commands", commands: &[] },
-    Group { title: "Troubleshooting and Debugging Commands", commands: &[] },
+    Group {
+        title: "Troubleshooting and Debugging Commands",
+        commands: &[leaf::<describe::Describe>()],
+    },
     Group { title: "Advanced Commands", commands: &[] },
     Group { title: "Other Commands", commands: &[] },
 ];

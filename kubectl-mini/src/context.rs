@@ -21,16 +21,27 @@ use component_base::{
     kubeconfig::{Kubeconfig, Resolved},
 };
 
+use jiff::tz::TimeZone;
+
 pub use self::kubeconfig::{UNSET_SERVER, load_paths};
 use crate::{cli::GlobalFlags, errors::CommandError};
 
 /// What the library reads of its environment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Environment {
     /// `KUBECONFIG`.
     pub kubeconfig: Option<OsString>,
     /// The home directory.
     pub home: Option<PathBuf>,
+    /// In which times of day are told.
+    pub time_zone: TimeZone,
+}
+
+impl Default for Environment {
+    /// Nothing around, and the time of Greenwich.
+    fn default() -> Self {
+        Self { kubeconfig: None, home: None, time_zone: TimeZone::UTC }
+    }
 }
 
 /// Where a command reads and prints.

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         environment: Environment {
             kubeconfig: std::env::var_os("KUBECONFIG"),
             home: std::env::home_dir(),
+            time_zone: jiff::tz::TimeZone::system(),
         },
         streams: Streams {
             stdin: Box::new(io::stdin()),

@@ -4,7 +4,7 @@
 //! objects. What people read by default are tables ([`table`]), made by the server and decorated here.
 
 mod columns;
-mod go_value;
+pub(crate) mod go_value;
 mod layout;
 pub mod sort;
 pub mod table;

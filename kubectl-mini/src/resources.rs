@@ -6,6 +6,7 @@
 
 pub mod fetch;
 pub mod files;
+pub mod pod_resources;
 mod selection;
 
 use apimachinery::{
@@ -14,7 +15,7 @@ use apimachinery::{
 };
 
 pub use self::{
-    fetch::{Item, fetch, fetch_named},
+    fetch::{Item, explain_list, fetch, fetch_named},
     files::{FileFlags, Manifest},
     selection::{Selection, Target, Targets},
 };

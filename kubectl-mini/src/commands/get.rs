@@ -149,8 +149,7 @@ impl Get {
             )));
         }
         if self.output_watch_events && !(self.watch || self.watch_only) {
-            return Err(CommandError::usage(
-                "get",
+            return Err(CommandError::message(
                 "--output-watch-events option can only be used with --watch or --watch-only",
             ));
         }

@@ -6,7 +6,7 @@ use apimachinery::{field::go_quote, number::format_float};
 use serde_json::{Number, Value};
 
 /// `%v`.
-pub(super) fn plain(value: &Value) -> String {
+pub(crate) fn plain(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
         Value::Bool(value) => value.to_string(),
@@ -24,7 +24,7 @@ pub(super) fn plain(value: &Value) -> String {
 }
 
 /// `%#v`.
-pub(super) fn syntax(value: &Value) -> String {
+pub(crate) fn syntax(value: &Value) -> String {
     match value {
         Value::Null => "interface {}(nil)".to_owned(),
         Value::Bool(value) => value.to_string(),

@@ -140,7 +140,7 @@ impl TablePrinter {
             self.options
                 .label_columns
                 .iter()
-                .map(|label| object.label(label).unwrap_or("<none>").to_owned()),
+                .map(|label| object.label(label).unwrap_or_default().to_owned()),
         );
         if self.options.show_labels {
             cells.push(labels(object));
@@ -152,8 +152,12 @@ impl TablePrinter {
 /// `a=b,c=d`, or `<none>`.
 #[must_use]
 pub fn labels(object: &Object) -> String {
-    let labels: Vec<String> =
-        object.labels().map(|(key, value)| format!("{key}={value}")).collect();
+    format_labels(object.labels())
+}
+
+/// `a=b,c=d`, or `<none>`.
+pub fn format_labels<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let labels: Vec<String> = labels.map(|(key, value)| format!("{key}={value}")).collect();
     if labels.is_empty() { "<none>".to_owned() } else { labels.join(",") }
 }
 
@@ -219,7 +223,7 @@ mod tests {
         check(
             TableOptions { label_columns: vec!["x/app".into(), "y".into()], ..default() },
             Some("ADDED"),
-            "EVENT        NAME   READY   RESTARTS   APP   Y\nADDED        web    1/1     3          a     <none>\n",
+            "EVENT        NAME   READY   RESTARTS   APP   Y\nADDED        web    1/1     3          a     \n",
         );
     }
 

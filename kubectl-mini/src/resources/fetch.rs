@@ -1,6 +1,6 @@
 //! Reading the objects that targets stand for.
 
-use apimachinery::{object::Object, resource::ResourceInfo};
+use apimachinery::{field::go_quote, object::Object, resource::ResourceInfo};
 use client::ListOptions;
 
 use super::Target;
@@ -53,7 +53,8 @@ pub async fn fetch(
             loop {
                 let page = context
                     .request(context.client()?.list_objects(info, namespace, &options))
-                    .await?;
+                    .await
+                    .map_err(|error| explain_list(error, info, labels, fields))?;
                 items.extend(page.items.into_iter().map(|object| Item { info, object }));
                 if page.continue_token.is_empty() {
                     return Ok(items);
@@ -61,5 +62,33 @@ pub async fn fetch(
                 options.continue_token = page.continue_token;
             }
         }
+    }
+}
+
+/// Says which list it was that the server refused, as kubectl does.
+#[must_use]
+pub fn explain_list(
+    error: CommandError,
+    info: &ResourceInfo,
+    labels: &str,
+    fields: &str,
+) -> CommandError {
+    match error {
+        CommandError::Api(mut status) if status.is_bad_request() || status.is_not_found() => {
+            let subject =
+                go_quote(&format!("{}/{}, Resource={}", info.group, info.version, info.resource));
+            status.message = if labels.is_empty() && fields.is_empty() {
+                format!("Unable to list {subject}: {}", status.message)
+            } else {
+                format!(
+                    "Unable to find {subject} that match label selector {}, field selector {}: {}",
+                    go_quote(labels),
+                    go_quote(fields),
+                    status.message
+                )
+            };
+            CommandError::Api(status)
+        }
+        error => error,
     }
 }

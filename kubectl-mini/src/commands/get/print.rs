@@ -8,7 +8,7 @@ use crate::{
     context::Context,
     errors::CommandError,
     printers::{Printer, list, sort::sort_by, table::TablePrinter},
-    resources::{Item, Target, Targets, fetch},
+    resources::{Item, Target, Targets, explain_list, fetch},
 };
 
 /// Prints the server's tables, one group of rows per type.
@@ -32,7 +32,10 @@ pub(super) async fn tables(
     }
     if let Some(expression) = &get.sort_by {
         for (_, table) in &mut tables {
-            sort_by(&mut table.rows, expression, |row| &row.object)?;
+            // kubectl prints nothing of what it cannot sort.
+            if sort_by(&mut table.rows, expression, |row| &row.object).is_err() {
+                table.rows.clear();
+            }
         }
     }
     let with_kind = tables.windows(2).any(|pair| pair[0].0 != pair[1].0);
@@ -96,8 +99,10 @@ pub(super) async fn table_of(
             };
             let mut whole: Option<Table> = None;
             loop {
-                let page =
-                    context.request(client.list_table(info, namespace, &options, include)).await;
+                let page = context
+                    .request(client.list_table(info, namespace, &options, include))
+                    .await
+                    .map_err(|error| explain_list(error, info, labels, fields));
                 let page = match page {
                     Err(error) if whole.is_some() && expired(&error) => {
                         // The list changed too much while it was read: once more, whole.
