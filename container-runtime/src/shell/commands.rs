@@ -9,6 +9,7 @@ mod file;
 mod http_client;
 mod identity;
 mod lines;
+mod listing;
 mod nc;
 mod network;
 mod ping;
@@ -53,7 +54,7 @@ pub(crate) const COMMANDS: &[(&str, Run)] = &[
     ("env", |c| boxed(process::env(c))),
     ("false", |c| boxed(process::false_(c))),
     ("fgrep", |c| boxed(search::grep(c))),
-    ("find", |c| boxed(file::find(c))),
+    ("find", |c| boxed(listing::find(c))),
     ("getent", |c| boxed(network::getent(c))),
     ("grep", |c| boxed(search::grep(c))),
     ("head", |c| boxed(stream::head(c))),
@@ -62,7 +63,7 @@ pub(crate) const COMMANDS: &[(&str, Run)] = &[
     ("ip", |c| boxed(network::ip(c))),
     ("kill", |c| boxed(process::kill(c))),
     ("ln", |c| boxed(file::ln(c))),
-    ("ls", |c| boxed(file::ls(c))),
+    ("ls", |c| boxed(listing::ls(c))),
     ("mkdir", |c| boxed(file::mkdir(c))),
     ("mktemp", |c| boxed(file::mktemp(c))),
     ("mv", |c| boxed(file::mv(c))),
@@ -83,7 +84,7 @@ pub(crate) const COMMANDS: &[(&str, Run)] = &[
     ("sh", |c| boxed(run::sh(c))),
     ("sleep", |c| boxed(process::sleep(c))),
     ("sort", |c| boxed(lines::sort(c))),
-    ("stat", |c| boxed(file::stat(c))),
+    ("stat", |c| boxed(listing::stat(c))),
     ("sync", |c| boxed(process::true_(c))),
     ("tac", |c| boxed(lines::tac(c))),
     ("tail", |c| boxed(stream::tail(c))),
