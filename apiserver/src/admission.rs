@@ -18,7 +18,7 @@ mod node_restriction;
 mod priority;
 mod service_account;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use apimachinery::{
     object::Object,
@@ -26,11 +26,12 @@ use apimachinery::{
     status::Status,
 };
 use component_base::clock::Clock;
+use parking_lot::RwLock;
 
 use crate::{
     registry::store_prefix,
     request::{RequestContext, Verb},
-    storage::{ListQuery, Storage, StorageError, WatchQuery},
+    storage::{KeyValue, ListQuery, Revision, Storage, StorageError, WatchQuery},
 };
 
 /// What is being done, as admission names it.
@@ -99,30 +100,45 @@ pub(crate) fn admit(review: &mut Review<'_>) -> Result<(), Status> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
     /// The request's namespace, if there is one and it exists.
-    pub(crate) namespace: Option<Object>,
+    pub(crate) namespace: Option<Arc<Object>>,
     /// The pod's ServiceAccount, if it exists.
-    pub(crate) service_account: Option<Object>,
+    pub(crate) service_account: Option<Arc<Object>>,
     /// All PriorityClasses, for a new pod.
-    pub(crate) priority_classes: Vec<Object>,
+    pub(crate) priority_classes: Vec<Arc<Object>>,
 }
 
 /// How long a pod waits for its namespace's `default` account, which a controller makes a moment after the namespace.
 const ACCOUNT_PATIENCE: Duration = Duration::from_secs(1);
+/// More objects than this, and the cache starts afresh.
+const MAX_PARSED: usize = 4096;
 
-impl Facts {
+/// An object as of a revision.
+type Parsed = (Revision, Arc<Object>);
+
+/// Gathers [`Facts`]. The same few objects are asked for by every new pod, so they stay parsed while they do not change.
+pub(crate) struct FactFinder {
+    storage: Arc<dyn Storage>,
+    clock: Clock,
+    parsed: RwLock<HashMap<Arc<str>, Parsed>>,
+}
+
+impl FactFinder {
+    pub(crate) fn new(storage: Arc<dyn Storage>, clock: Clock) -> Self {
+        Self { storage, clock, parsed: RwLock::default() }
+    }
+
     /// Reads what the plugins need for a new object.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub(crate) async fn for_create(
-        storage: &Arc<dyn Storage>,
-        clock: &Clock,
+        &self,
         context: &RequestContext,
         object: &Object,
-    ) -> Result<Self, StorageError> {
-        let mut facts = Self::default();
+    ) -> Result<Facts, StorageError> {
+        let mut facts = Facts::default();
         if context.resource.namespaced {
-            facts.namespace = read(storage, &resource::NAMESPACES, "", &context.namespace).await?;
+            facts.namespace = self.read(&resource::NAMESPACES, "", &context.namespace).await?;
         }
         if std::ptr::eq(context.resource, &raw const resource::PODS)
             && context.subresource.is_empty()
@@ -130,55 +146,69 @@ impl Facts {
         {
             let account = service_account::name_of(object);
             facts.service_account =
-                read(storage, &resource::SERVICE_ACCOUNTS, &context.namespace, account).await?;
+                self.read(&resource::SERVICE_ACCOUNTS, &context.namespace, account).await?;
             if facts.service_account.is_none() && account == service_account::DEFAULT {
-                let waiting = await_account(storage, &context.namespace, account);
-                if let Ok(found) = clock.timeout(ACCOUNT_PATIENCE, waiting).await {
+                let waiting = self.await_account(&context.namespace, account);
+                if let Ok(found) = self.clock.timeout(ACCOUNT_PATIENCE, waiting).await {
                     facts.service_account = found?;
                 }
             }
             let prefix = store_prefix(&resource::PRIORITY_CLASSES);
-            let classes = storage.list(&ListQuery::prefix(prefix)).await?;
-            facts.priority_classes =
-                classes.items.iter().filter_map(|kv| Object::from_slice(&kv.value).ok()).collect();
+            let classes = self.storage.list(&ListQuery::prefix(prefix)).await?;
+            facts.priority_classes = classes.items.iter().filter_map(|kv| self.parse(kv)).collect();
         }
         Ok(facts)
     }
-}
 
-async fn read(
-    storage: &Arc<dyn Storage>,
-    info: &'static ResourceInfo,
-    namespace: &str,
-    name: &str,
-) -> Result<Option<Object>, StorageError> {
-    let mut key = store_prefix(info);
-    if info.namespaced {
-        key.push_str(namespace);
-        key.push('/');
-    }
-    key.push_str(name);
-    Ok(storage.get(&key).await?.and_then(|kv| Object::from_slice(&kv.value).ok()))
-}
-
-async fn await_account(
-    storage: &Arc<dyn Storage>,
-    namespace: &str,
-    name: &str,
-) -> Result<Option<Object>, StorageError> {
-    let prefix = format!("{}{namespace}/{name}", store_prefix(&resource::SERVICE_ACCOUNTS));
-    let mut watch =
-        storage.watch(WatchQuery::prefix(prefix, storage.current_revision().await?)).await?;
-    loop {
-        // Between the look before and the watch's beginning it may have come.
-        let found = read(storage, &resource::SERVICE_ACCOUNTS, namespace, name).await?;
-        if found.is_some() {
-            return Ok(found);
+    async fn read(
+        &self,
+        info: &'static ResourceInfo,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<Object>>, StorageError> {
+        let mut key = store_prefix(info);
+        if info.namespaced {
+            key.push_str(namespace);
+            key.push('/');
         }
-        match watch.next().await {
-            Some(Ok(_)) => {}
-            Some(Err(error)) => return Err(error),
-            None => return Ok(None),
+        key.push_str(name);
+        Ok(self.storage.get(&key).await?.and_then(|kv| self.parse(&kv)))
+    }
+
+    fn parse(&self, kv: &KeyValue) -> Option<Arc<Object>> {
+        if let Some((revision, object)) = self.parsed.read().get(&kv.key)
+            && *revision == kv.mod_revision
+        {
+            return Some(object.clone());
+        }
+        let object = Arc::new(Object::from_slice(&kv.value).ok()?);
+        let mut parsed = self.parsed.write();
+        if parsed.len() >= MAX_PARSED {
+            parsed.clear();
+        }
+        parsed.insert(kv.key.clone(), (kv.mod_revision, object.clone()));
+        Some(object)
+    }
+
+    async fn await_account(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<Object>>, StorageError> {
+        let prefix = format!("{}{namespace}/{name}", store_prefix(&resource::SERVICE_ACCOUNTS));
+        let now = self.storage.current_revision().await?;
+        let mut watch = self.storage.watch(WatchQuery::prefix(prefix, now)).await?;
+        loop {
+            // Between the look before and the watch's beginning it may have come.
+            let found = self.read(&resource::SERVICE_ACCOUNTS, namespace, name).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            match watch.next().await {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error),
+                None => return Ok(None),
+            }
         }
     }
 }

@@ -22,17 +22,19 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    admission::FactFinder,
     authorization::Authorizer,
     metrics::RequestMetrics,
     registry::{
         cacher::Watcher,
         output::Shaper,
-        store::{Store, StoreDeps},
+        store::{Store, StoreDeps, storage_error},
         strategy::Strategy,
     },
     request::{Request, RequestContext, Verb},
 };
 
+const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
 /// A request's body may be this long.
 pub const MAX_BODY: usize = 3 * 1024 * 1024;
 
@@ -105,6 +107,7 @@ pub struct Handler {
     deps: Arc<StoreDeps>,
     stores: HashMap<(&'static str, &'static str), Arc<Store>>,
     authorizer: Arc<Authorizer>,
+    facts: FactFinder,
     metrics: RequestMetrics,
     reads: Semaphore,
     writes: Semaphore,
@@ -128,6 +131,7 @@ impl Handler {
             })
             .collect();
         Self {
+            facts: FactFinder::new(deps.storage.clone(), deps.clock.clone()),
             deps,
             stores,
             authorizer,
@@ -213,6 +217,10 @@ impl Handler {
         let store = self.store(context.resource)?;
         self.authorize(context, &request).await?;
         check_verb(context)?;
+        if context.resource.group == RBAC_GROUP && !matches!(request, Request::Get { .. }) {
+            // What somebody may grant depends on what they hold now.
+            self.authorizer.refresh().await.map_err(|e| storage_error(store.info, &e))?;
+        }
         let mut warnings = Vec::new();
         let reply = match request {
             Request::Get { resource_version } => {

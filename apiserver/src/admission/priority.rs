@@ -39,7 +39,7 @@ pub(super) fn admit(review: &mut Review<'_>) -> Result<(), Status> {
         }
         found
     };
-    let priority = class.map_or(0, value);
+    let priority = class.map_or(0, |class| value(class));
     let policy = class
         .map(|class| class.get_str(&["preemptionPolicy"]))
         .filter(|policy| !policy.is_empty())

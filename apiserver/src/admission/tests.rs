@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use super::*;
@@ -27,11 +25,11 @@ impl Default for Case {
             subresource: "",
             operation: Operation::Create,
             facts: Facts {
-                namespace: Some(object(json!({"metadata": {"name": "default"}}))),
-                service_account: Some(object(json!({"metadata": {"name": "default"}}))),
-                priority_classes: vec![object(
+                namespace: Some(Arc::new(object(json!({"metadata": {"name": "default"}})))),
+                service_account: Some(Arc::new(object(json!({"metadata": {"name": "default"}})))),
+                priority_classes: vec![Arc::new(object(
                     json!({"metadata": {"name": "high"}, "value": 1000}),
-                )],
+                ))],
             },
         }
     }
@@ -93,7 +91,7 @@ fn refusals_are_worded_as_kubernetes_words_them() {
         "namespaces \"default\" not found",
     );
     let terminating = Facts {
-        namespace: Some(object(json!({"status": {"phase": "Terminating"}}))),
+        namespace: Some(Arc::new(object(json!({"status": {"phase": "Terminating"}})))),
         ..Facts::default()
     };
     check(

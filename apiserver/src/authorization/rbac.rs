@@ -171,6 +171,120 @@ impl UserRules {
 /// Name and groups.
 type UserKey = (String, Vec<String>);
 
+impl UserRules {
+    /// What of the wanted rules the user does not hold in a namespace ("" for the whole cluster), in small pieces.
+    #[must_use]
+    pub fn missing(&self, namespace: &str, wanted: &[PolicyRule]) -> Vec<PolicyRule> {
+        let sets = self.cluster.iter().chain(self.namespaces.get(namespace).into_iter().flatten());
+        let held: Vec<&PolicyRule> = sets.flat_map(|rules| rules.iter()).collect();
+        let mut missing: Vec<PolicyRule> = Vec::new();
+        for piece in wanted.iter().flat_map(pieces) {
+            if held.iter().any(|rule| rule.covers(&piece)) {
+                continue;
+            }
+            let same = missing.iter_mut().find(|other| {
+                (
+                    &other.api_groups,
+                    &other.resources,
+                    &other.resource_names,
+                    &other.non_resource_urls,
+                ) == (
+                    &piece.api_groups,
+                    &piece.resources,
+                    &piece.resource_names,
+                    &piece.non_resource_urls,
+                )
+            });
+            match same {
+                Some(other) => other.verbs.extend(piece.verbs),
+                None => missing.push(piece),
+            }
+        }
+        missing
+    }
+}
+
+/// A rule cut up: each piece has one verb, and one group and resource (and name) or one path.
+fn pieces(rule: &PolicyRule) -> Vec<PolicyRule> {
+    let one = |text: &String| vec![text.clone()];
+    let mut pieces = Vec::new();
+    for verb in &rule.verbs {
+        for group in &rule.api_groups {
+            for resource in &rule.resources {
+                let base = PolicyRule {
+                    verbs: one(verb),
+                    api_groups: one(group),
+                    resources: one(resource),
+                    ..PolicyRule::default()
+                };
+                if rule.resource_names.is_empty() {
+                    pieces.push(base);
+                } else {
+                    pieces.extend(
+                        rule.resource_names
+                            .iter()
+                            .map(|name| PolicyRule { resource_names: one(name), ..base.clone() }),
+                    );
+                }
+            }
+        }
+        pieces.extend(rule.non_resource_urls.iter().map(|url| PolicyRule {
+            verbs: one(verb),
+            non_resource_urls: one(url),
+            ..PolicyRule::default()
+        }));
+    }
+    pieces
+}
+
+impl PolicyRule {
+    /// Whether this rule holds all that one piece of another grants.
+    fn covers(&self, piece: &Self) -> bool {
+        let all = |ours: &[String], theirs: &[String]| theirs.iter().all(|item| has(ours, item));
+        let resource = |wanted: &String| {
+            has(&self.resources, wanted)
+                || wanted
+                    .split_once('/')
+                    .is_some_and(|(_, sub)| self.resources.contains(&format!("*/{sub}")))
+        };
+        let url = |wanted: &String| {
+            self.non_resource_urls.iter().any(|rule| match rule.strip_suffix('*') {
+                Some(prefix) => wanted.starts_with(prefix),
+                None => rule == wanted,
+            })
+        };
+        all(&self.verbs, &piece.verbs)
+            && all(&self.api_groups, &piece.api_groups)
+            && piece.resources.iter().all(resource)
+            && (self.resource_names.is_empty()
+                || !piece.resource_names.is_empty()
+                    && piece.resource_names.iter().all(|name| self.resource_names.contains(name)))
+            && piece.non_resource_urls.iter().all(url)
+    }
+}
+
+/// The form in which refusals list rules: `{APIGroups:[""], Resources:["pods"], Verbs:["get" "list"]}`.
+impl std::fmt::Display for PolicyRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts: Vec<String> = [
+            ("APIGroups", &self.api_groups),
+            ("Resources", &self.resources),
+            ("NonResourceURLs", &self.non_resource_urls),
+            ("ResourceNames", &self.resource_names),
+            ("Verbs", &self.verbs),
+        ]
+        .into_iter()
+        .filter(|(_, list)| !list.is_empty())
+        .map(|(name, list)| {
+            let quoted: Vec<String> =
+                list.iter().map(|item| apimachinery::field::go_quote(item)).collect();
+            format!("{name}:[{}]", quoted.join(" "))
+        })
+        .collect();
+        write!(f, "{{{}}}", parts.join(", "))
+    }
+}
+
 /// All roles and bindings at one moment.
 #[derive(Debug, Default)]
 pub struct PolicyIndex {
@@ -229,6 +343,15 @@ impl PolicyIndex {
         rules
     }
 
+    /// The rules of the role that a binding in a namespace refers to.
+    #[must_use]
+    pub fn role(&self, kind: &str, namespace: &str, name: &str) -> Option<&Arc<[PolicyRule]>> {
+        match kind {
+            "ClusterRole" => self.cluster_roles.get(name),
+            _ => self.roles.get(&(namespace.to_owned(), name.to_owned())),
+        }
+    }
+
     fn resolve(&self, user: &UserInfo) -> UserRules {
         let mut rules = UserRules::default();
         let names = |binding: &BindingView| {
@@ -243,11 +366,8 @@ impl PolicyIndex {
         }
         for binding in self.bindings.iter().filter(|binding| names(binding)) {
             let namespace = &binding.metadata.namespace;
-            let role = match binding.role_ref.kind.as_str() {
-                "ClusterRole" => self.cluster_roles.get(&binding.role_ref.name),
-                _ => self.roles.get(&(namespace.clone(), binding.role_ref.name.clone())),
-            };
-            if let Some(role) = role {
+            let role_ref = &binding.role_ref;
+            if let Some(role) = self.role(&role_ref.kind, namespace, &role_ref.name) {
                 rules.namespaces.entry(namespace.clone()).or_default().push(role.clone());
             }
         }
@@ -352,5 +472,56 @@ mod tests {
         check(&bot, resource("delete", "apps", "deployments", "", "b", "x"), false);
         check(&bot, resource("delete", "", "nodes", "", "", "x"), false);
         check(&user("bot", &[]), resource("get", "", "pods", "", "a", "x"), false);
+    }
+
+    #[test]
+    fn nobody_grants_what_they_do_not_hold() {
+        let index = index();
+        let user = |name: &str, groups: &[&str]| UserInfo {
+            name: name.into(),
+            groups: groups.iter().map(ToString::to_string).collect(),
+            ..UserInfo::default()
+        };
+        let check =
+            |user: &UserInfo, namespace: &str, rule: serde_json::Value, missing: &[&str]| {
+                let wanted: Vec<PolicyRule> = parse(json!([rule]));
+                let found = index.rules_of(user).missing(namespace, &wanted);
+                assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), missing);
+            };
+        let dev = user("dan", &["devs"]);
+        check(
+            &dev,
+            "a",
+            json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods", "x/scale"]}),
+            &[],
+        );
+        check(
+            &dev,
+            "a",
+            json!({"verbs": ["get", "create", "delete"], "apiGroups": [""], "resources": ["pods"]}),
+            &[r#"{APIGroups:[""], Resources:["pods"], Verbs:["create" "delete"]}"#],
+        );
+        check(&dev, "", json!({"verbs": ["get"], "nonResourceURLs": ["/healthz/x"]}), &[]);
+        let ann = user("ann", &[]);
+        check(
+            &ann,
+            "a",
+            json!({"verbs": ["get"], "apiGroups": ["apps"], "resources": ["x"], "resourceNames": ["web"]}),
+            &[],
+        );
+        check(
+            &ann,
+            "a",
+            json!({"verbs": ["get"], "apiGroups": ["apps"], "resources": ["x"]}),
+            &[r#"{APIGroups:["apps"], Resources:["x"], Verbs:["get"]}"#],
+        );
+        let bot = user("system:serviceaccount:a:bot", &[]);
+        check(&bot, "a", json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}), &[]);
+        check(
+            &bot,
+            "b",
+            json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}),
+            &[r#"{APIGroups:[""], Resources:["pods"], Verbs:["get"]}"#],
+        );
     }
 }

@@ -51,7 +51,10 @@ impl Handler {
         warnings: &mut Vec<String>,
     ) -> Result<Stored, Status> {
         store.strategy.default(&mut object);
-        let facts = Facts::for_create(&self.deps.storage, &self.deps.clock, context, &object)
+        self.check_grant(context, &object, None)?;
+        let facts = self
+            .facts
+            .for_create(context, &object)
             .await
             .map_err(|error| storage_error(store.info, &error))?;
         warnings.extend(store.strategy.warnings(&object));
@@ -265,9 +268,22 @@ impl Handler {
         object: &mut Object,
         old: &Object,
     ) -> Result<(), Status> {
+        self.check_grant(context, object, Some(old))?;
         let facts = Facts::default();
         let operation = Operation::Update;
         admission::admit(&mut Review { context, operation, object, old: Some(old), facts: &facts })
+    }
+
+    /// Nobody grants more than they hold.
+    fn check_grant(
+        &self,
+        context: &RequestContext,
+        object: &Object,
+        old: Option<&Object>,
+    ) -> Result<(), Status> {
+        self.authorizer
+            .check_grant(context, object, old)
+            .map_err(|why| Status::forbidden(context.resource, object.name(), why))
     }
 
     /// Reads a body: of the resource's kind, or of its subresource's.

@@ -257,4 +257,18 @@ async fn only_the_allowed_may() {
     let own =
         ListOptions { field_selector: "spec.nodeName=node-1".into(), ..ListOptions::default() };
     node.list(&resource::PODS, own).await.unwrap();
+    // Who may write roles still grants no more than they hold.
+    let role = |verbs: Value| json!({"metadata": {"name": "r"}, "rules": [{"verbs": verbs, "apiGroups": ["", "rbac.authorization.k8s.io"], "resources": ["secrets", "roles"]}]});
+    let admin = json!({"metadata": {"name": "bob"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "bob"}]});
+    chain.create(&resource::ROLE_BINDINGS, admin).await.unwrap();
+    let bob = chain.with_user("bob", &["system:authenticated"]);
+    let error = bob.create(&resource::ROLES, role(json!(["*"]))).await.unwrap_err();
+    assert!(error.message.starts_with("roles.rbac.authorization.k8s.io \"r\" is forbidden: user \"bob\" (groups=[\"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"\"]"), "{error}");
+    let cluster_admin = json!({"metadata": {"name": "x"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "bob"}]});
+    assert!(bob.create(&resource::ROLE_BINDINGS, cluster_admin).await.unwrap_err().is_forbidden());
+    let view = json!({"metadata": {"name": "x"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "eve"}]});
+    bob.create(&resource::ROLE_BINDINGS, view).await.unwrap();
 }
