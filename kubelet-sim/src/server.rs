@@ -212,6 +212,7 @@ async fn run_node(setup: NodeSetup, joined: &Joined, shutdown: Shutdown) -> Resu
         objects: Objects::new(client.clone(), objects_dir(&settings)?),
         services: joined.services.clone(),
         images: Mutex::default(),
+        gave_up_on_services: false.into(),
         runtime: joined.runtime.clone(),
         catalogue: joined.catalogue.clone(),
         recorder,

@@ -3,7 +3,11 @@
 use std::{
     collections::{BTreeMap, HashSet},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use apimachinery::{
@@ -20,6 +24,9 @@ use container_runtime::{ImageCatalogue, Runtime};
 use parking_lot::Mutex;
 
 use crate::{checkpoint::Checkpoints, objects::Objects, statuses::Statuses};
+
+/// How long the first container waits for the Services to be known.
+const SERVICES_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a node is told of itself.
 #[derive(Clone, Debug)]
@@ -68,6 +75,8 @@ pub struct NodeContext {
     pub services: Store<Service>,
     /// Events.
     pub recorder: EventRecorder,
+    /// Set once the API server was waited for in vain.
+    pub gave_up_on_services: AtomicBool,
     /// Images that were used on this node.
     pub images: Mutex<HashSet<String>>,
 }
@@ -95,6 +104,15 @@ impl NodeContext {
     #[must_use]
     pub fn first_use(&self, image: &str) -> bool {
         self.images.lock().insert(image.to_owned())
+    }
+
+    /// Waits until the Services are known, which environments show; but not for an API server that is away: pods that
+    /// come back after a reboot start without it.
+    pub async fn await_services(&self) {
+        if !self.services.has_synced() && !self.gave_up_on_services.load(Ordering::Relaxed) {
+            let waited = self.clock.timeout(SERVICES_PATIENCE, self.services.synced()).await;
+            self.gave_up_on_services.store(waited.is_err(), Ordering::Relaxed);
+        }
     }
 
     /// The Services that a pod's environment shows: those of its namespace, and `default/kubernetes`.

@@ -179,6 +179,7 @@ impl PodWorker {
             .fetch(namespace, &references)
             .await
             .map_err(|status| ("CreateContainerConfigError", status.message))?;
+        self.node.await_services().await;
         let services = self.node.services_of(namespace);
         let mut pod = (*self.pod).clone();
         pod.status.pod_ip = self.sandbox.as_ref().map(|s| s.ip().to_string());
