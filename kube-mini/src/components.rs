@@ -114,6 +114,7 @@ impl Assembly<'_> {
                 ("cluster-name", self.config.name.clone()),
                 ("api-server", format!("127.0.0.1:{}", self.config.api_port)),
                 ("cluster-cidr", self.config.cluster_cidr.clone()),
+                ("health-socket", self.run(&format!("kubelet-{number}-health.sock"))),
             ],
         );
         if let Some(lock) = &self.loopback_lock {

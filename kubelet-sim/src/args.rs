@@ -65,6 +65,9 @@ pub(crate) struct Args {
     /// Lets pods reach addresses outside of the cluster.
     #[arg(long)]
     allow_egress: bool,
+    /// Unix socket to serve health and metrics on.
+    #[arg(long)]
+    pub(crate) health_socket: Option<PathBuf>,
     /// Descriptor of the pipe that closes when the supervisor ends.
     #[arg(long)]
     pub(crate) lifeline_fd: Option<u32>,

@@ -6,7 +6,13 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
-use component_base::{logs, shutdown::Shutdown};
+use component_base::{
+    health::{self, Checks},
+    logs,
+    metrics::Registry,
+    shutdown::Shutdown,
+    transport::{self, Listener},
+};
 use kubelet_sim::Server;
 
 use self::args::Args;
@@ -32,6 +38,11 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     shutdown.on_signals()?;
     args.lifeline_fd.map(|fd| shutdown.follow_lifeline(fd)).transpose().context("lifeline")?;
+    if let Some(path) = &args.health_socket {
+        let listener = Listener::bind_unix(path).context("health socket")?;
+        let router = health::router(&Checks::new(), Registry::new());
+        shutdown.spawn("health", transport::serve(listener, router, shutdown.token().clone()));
+    }
     Server::new(args.config()?)?.run(shutdown.clone()).await;
     Ok(shutdown.wait(Duration::from_secs(5)).await?)
 }
