@@ -1,0 +1,45 @@
+//! The groups of figures.
+
+mod context;
+mod creates;
+mod idle;
+mod kubectl;
+mod leases;
+pub(crate) mod load;
+mod reads;
+mod scheduling;
+mod start;
+mod watchers;
+
+use crate::{report::Report, world::Lab};
+
+/// The names of the rows, in their order.
+pub(crate) const NAMES: &[&str] = &[
+    "context",
+    "start",
+    "cluster",
+    "creates",
+    "reads",
+    "watchers",
+    "scheduling",
+    "deployment",
+    "kubectl",
+    "leases",
+];
+
+/// Measures one row.
+pub(crate) async fn run(name: &str, lab: &Lab, report: &mut Report) -> anyhow::Result<()> {
+    match name {
+        "context" => context::run(lab, report),
+        "start" => start::run(lab, report).await,
+        "cluster" => idle::run(lab, report).await,
+        "creates" => creates::run(lab, report).await,
+        "reads" => reads::run(lab, report).await,
+        "watchers" => watchers::run(lab, report).await,
+        "scheduling" => scheduling::pods(lab, report).await,
+        "deployment" => scheduling::deployment(lab, report).await,
+        "kubectl" => kubectl::run(lab, report).await,
+        "leases" => leases::run(lab, report).await,
+        _ => unreachable!("the names are checked before"),
+    }
+}
