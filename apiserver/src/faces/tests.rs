@@ -14,7 +14,12 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::{Config, Server, kubelet::NodeAnnotationDialer};
+use crate::{
+    Config, Server,
+    kubelet::{KubeletDialer, NodeAnnotationDialer},
+};
+
+mod streams;
 
 struct Running {
     router: Router,
@@ -24,8 +29,11 @@ struct Running {
 
 impl Running {
     async fn start() -> Self {
+        Self::start_with(Arc::new(NodeAnnotationDialer::new(String::new(), None))).await
+    }
+
+    async fn start_with(kubelets: Arc<dyn KubeletDialer>) -> Self {
         let (listener, connector) = Listener::in_process();
-        let kubelets = Arc::new(NodeAnnotationDialer::new(String::new(), None));
         let config = Config { listeners: vec![listener], ..Config::new(Clock::real(), kubelets) };
         let server = Server::bind(config).await.unwrap();
         let router = server.router.clone();

@@ -256,6 +256,22 @@ mod tests {
     }
 
     #[test]
+    fn there_is_room_for_many_services() {
+        let range = Ipv4Range::parse("10.96.0.0/12").unwrap();
+        let allocators = Allocators::new(range, (30000, 32767), Clock::real());
+        let mut addresses = std::collections::BTreeSet::new();
+        for _ in 0..20_000 {
+            let (address, reservation) = allocators.take_any_address().unwrap();
+            reservation.keep();
+            assert!(addresses.insert(address) && address >= range.address(256), "{address}");
+        }
+        for _ in 0..2768 {
+            allocators.take_any_port().unwrap().1.keep();
+        }
+        assert_eq!(allocators.take_any_port().unwrap_err().to_string(), "range is full");
+    }
+
+    #[test]
     fn values_are_unique_and_come_back() {
         let allocators = Allocators::new(
             Ipv4Range::parse("10.0.0.0/29").unwrap(),
