@@ -1,8 +1,19 @@
 //! The table of commands: one file each.
 
+pub mod apply;
+pub mod attach;
 pub mod create;
+pub mod delete;
 pub mod describe;
+pub mod events;
+pub mod exec;
 pub mod get;
+pub mod label;
+pub mod logs;
+pub mod patch;
+pub mod replace;
+pub mod scale;
+pub mod wait;
 
 use crate::cli::{Spec, leaf};
 
@@ -20,13 +31,34 @@ pub static COMMANDS: &[Group] = &[
         title: "Basic Commands (Beginner)",
         commands: &[leaf::<create::Create>().with(create::SUBCOMMANDS)],
     },
-    Group { title: "Basic Commands (Intermediate)", commands: &[leaf::<get::Get>()] },
-    Group { title: "Deploy Commands", commands: &[] },
+    Group {
+        title: "Basic Commands (Intermediate)",
+        commands: &[leaf::<get::Get>(), leaf::<delete::Delete>()],
+    },
+    Group { title: "Deploy Commands", commands: &[leaf::<scale::Scale>()] },
     Group { title: "Cluster Management Commands", commands: &[] },
     Group {
         title: "Troubleshooting and Debugging Commands",
-        commands: &[leaf::<describe::Describe>()],
+        commands: &[
+            leaf::<describe::Describe>(),
+            leaf::<logs::Logs>(),
+            leaf::<attach::Attach>(),
+            leaf::<exec::Exec>(),
+            leaf::<events::Events>(),
+        ],
     },
-    Group { title: "Advanced Commands", commands: &[] },
+    Group {
+        title: "Advanced Commands",
+        commands: &[
+            leaf::<apply::Apply>(),
+            leaf::<patch::Patch>(),
+            leaf::<replace::Replace>(),
+            leaf::<wait::Wait>(),
+        ],
+    },
+    Group {
+        title: "Settings Commands",
+        commands: &[leaf::<label::Label>(), leaf::<label::Annotate>()],
+    },
     Group { title: "Other Commands", commands: &[] },
 ];

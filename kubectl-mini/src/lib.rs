@@ -6,6 +6,7 @@
 //! | [`commands`] | the table of commands; one file per command |
 //! | [`context`] | what a command runs in: kubeconfig, client, streams, clock |
 //! | [`resources`] | what the user named: types, names, selectors, files |
+//! | [`pods`], [`session`], [`terminal`] | what logs, exec and attach share |
 //! | [`printers`] | tables, YAML, JSON, names, JSONPath, custom columns |
 //! | [`changing`] | flags, writes and reports of the commands that change objects |
 //! | [`generate`] | objects made from flags |
@@ -22,10 +23,13 @@ pub mod commands;
 pub mod context;
 pub mod errors;
 pub mod generate;
+pub mod pods;
 pub mod printers;
 pub mod resources;
+pub mod session;
 pub mod tabwriter;
 pub mod terminal;
+pub mod waiting;
 
 pub use self::{
     cli::run,

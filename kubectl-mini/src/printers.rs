@@ -4,6 +4,7 @@
 //! objects. What people read by default are tables ([`table`]), made by the server and decorated here.
 
 mod columns;
+mod event;
 pub(crate) mod go_value;
 mod layout;
 pub mod sort;
@@ -24,7 +25,7 @@ use apimachinery::{
 use serde_json::{Value, json};
 
 use self::columns::Columns;
-pub use self::layout::Layout;
+pub use self::{event::event_age, layout::Layout};
 use crate::errors::CommandError;
 
 /// The flags about output of every command that prints objects.

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, fmt::Display};
 use apimachinery::{
     api::{core::Event, meta::ObjectMeta},
     duration::HumanDuration,
-    time::{MicroTime, Time},
+    time::Time,
 };
 use jiff::{Timestamp, tz::TimeZone};
 
-use crate::tabwriter::align;
+use crate::{printers::event_age, tabwriter::align};
 
 /// An annotation, key included, longer than this stands on lines of its own, cut.
 const LONGEST_ANNOTATION: usize = 140;
@@ -143,32 +143,13 @@ impl<'a> Text<'a> {
         self.raw("Events:\n  Type\tReason\tAge\tFrom\tMessage\n");
         self.line(1, "----\t------\t----\t----\t-------");
         for event in &events {
-            let micro = |time: Option<MicroTime>| self.since(time.map(|time| time.0));
-            let first = match event.event_time {
-                Some(_) => micro(event.event_time),
-                None => self.age(event.first_timestamp),
-            };
-            let age = match (&event.series, event.count) {
-                (Some(series), _) => format!(
-                    "{} (x{} over {first})",
-                    micro(series.last_observed_time),
-                    series.count.unwrap_or_default()
-                ),
-                (None, Some(count)) if count > 1 => {
-                    format!("{} (x{count} over {first})", self.age(event.last_timestamp))
-                }
-                _ => first,
-            };
+            let age = event_age(event, self.now);
             let component = event.source.as_ref().and_then(|source| source.component.as_deref());
             let from = component
                 .filter(|component| !component.is_empty())
                 .or(event.reporting_component.as_deref())
                 .unwrap_or_default();
             let message = event.message.as_deref().unwrap_or_default().trim();
-            let message = match event.involved_object.field_path.as_deref() {
-                Some(path) if !path.is_empty() => format!("{path}: {message}"),
-                _ => message.to_owned(),
-            };
             let kind = event.type_.as_deref().unwrap_or_default();
             let reason = event.reason.as_deref().unwrap_or_default();
             let line = format!("{kind}\t{reason}\t{age}\t{from}\t{message}");
@@ -255,7 +236,7 @@ pub(super) mod tests {
         let events = vec![event("Pulled", 10, 3), event("Started", 300, 1)];
         assert_eq!(
             written(|text| text.events(Some(events))),
-            "Events:\n  Type    Reason   Age                From     Message\n  ----    ------   ----               ----     -------\n  Normal  Started  5m                 kubelet  spec.containers{web}: did it\n  Normal  Pulled   10s (x3 over 5m)   kubelet  spec.containers{web}: did it\n"
+            "Events:\n  Type    Reason   Age                From     Message\n  ----    ------   ----               ----     -------\n  Normal  Started  5m                 kubelet  did it\n  Normal  Pulled   10s (x3 over 5m)   kubelet  did it\n"
         );
         assert_eq!(written(|text| text.events(Some(Vec::new()))), "Events:  <none>\n");
         assert_eq!(written(|text| text.events(None)), "");
