@@ -6,6 +6,7 @@ pub mod endpoints;
 pub mod garbage_collector;
 pub mod namespace;
 pub mod node_ipam;
+pub mod node_lifecycle;
 pub mod replica_set;
 pub mod service_account;
 
@@ -28,5 +29,6 @@ pub const CONTROLLERS: &[Controller] = &[
     Controller { name: "namespace-controller", start: namespace::start },
     Controller { name: "serviceaccount-controller", start: service_account::start },
     Controller { name: "node-ipam-controller", start: node_ipam::start },
+    Controller { name: "node-lifecycle-controller", start: node_lifecycle::act::start },
     Controller { name: "garbage-collector-controller", start: garbage_collector::start },
 ];

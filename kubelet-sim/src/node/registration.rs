@@ -7,10 +7,14 @@ use apimachinery::{
         core::{Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus, NodeSystemInfo},
         meta::ObjectMeta,
     },
+    resource,
     status::Status,
     time::Time,
 };
-use client::{Backoff, Client, Patch, WatchEvent, WatchOptions};
+use client::{
+    Backoff, Client, Patch, WatchEvent, WatchOptions,
+    reflector::{Change, ListWatch, Reflector},
+};
 use component_base::clock::Clock;
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -173,18 +177,29 @@ async fn report(
     client.patch("", &settings.name, &patch, "status").await
 }
 
-/// Keeps the status fresh for ever.
+/// Keeps the status fresh for ever: every five minutes, and at once when somebody says that the node is not Ready.
 pub(crate) async fn keep_status(
     client: Client,
     clock: Clock,
     settings: NodeSettings,
     boot_id: String,
 ) {
+    let source = ListWatch {
+        field_selector: format!("metadata.name={}", settings.name),
+        ..ListWatch::all(&resource::NODES)
+    };
+    let mut own: Reflector<Node> = Reflector::new(client.clone(), clock.clone(), source);
     let mut pause = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
-    let mut wait = REPORT;
+    let mut next = clock.monotonic() + REPORT;
     loop {
-        clock.sleep(wait).await;
-        wait = match report(&client, &clock, &settings, &boot_id).await {
+        let due = tokio::select! {
+            () = clock.sleep_until(next) => true,
+            change = own.next() => doubted(&change),
+        };
+        if !due {
+            continue;
+        }
+        let wait = match report(&client, &clock, &settings, &boot_id).await {
             Ok(_) => {
                 pause.reset();
                 REPORT
@@ -194,7 +209,20 @@ pub(crate) async fn keep_status(
                 pause.next(&clock)
             }
         };
+        next = clock.monotonic() + wait;
     }
+}
+
+/// Whether the API server has the node as anything but Ready.
+fn doubted(change: &Change<Node>) -> bool {
+    let node = match change {
+        Change::Replaced { objects, .. } => objects.first(),
+        Change::Applied(node) => Some(node),
+        Change::Deleted(_) | Change::Reached(_) => None,
+    };
+    node.is_some_and(|node| {
+        !node.status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
+    })
 }
 
 /// Waits until the node has a range of pod addresses.
