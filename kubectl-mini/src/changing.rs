@@ -207,6 +207,7 @@ impl<'a> Writer<'a> {
 #[derive(Debug)]
 pub struct Reporter {
     printer: Option<Printer>,
+    typed: bool,
     go_json: bool,
     dry_run: DryRun,
 }
@@ -217,7 +218,12 @@ impl Reporter {
     /// # Errors
     /// When there is no such format.
     pub fn new(output: &OutputFlags, dry_run: DryRun) -> Result<Self, CommandError> {
-        Ok(Self { printer: output.printer(Formats::Common)?, go_json: false, dry_run })
+        Ok(Self {
+            printer: output.printer(Formats::Common)?,
+            typed: false,
+            go_json: false,
+            dry_run,
+        })
     }
 
     /// The same for a command that kubectl implements on Go structs: JSON comes in their order.
@@ -226,7 +232,7 @@ impl Reporter {
     /// When there is no such format.
     pub fn typed(output: &OutputFlags, dry_run: DryRun) -> Result<Self, CommandError> {
         let go_json = output.format() == ("json".to_owned(), None);
-        Ok(Self { go_json, ..Self::new(output, dry_run)? })
+        Ok(Self { typed: true, go_json, ..Self::new(output, dry_run)? })
     }
 
     /// Whether whole objects are printed, not names.
@@ -252,10 +258,15 @@ impl Reporter {
                     if operation.is_empty() { String::new() } else { format!(" {operation}") };
                 format!("{name}{operation}{}\n", self.dry_run.suffix())
             }
-            Some(_) if self.go_json => {
+            Some(printer) if self.typed => {
                 let mut object = object.clone();
-                object.remove(&["metadata", "managedFields"]);
-                go_order::pretty(&object) + "\n"
+                go_order::fill(&mut object);
+                if self.go_json {
+                    object.remove(&["metadata", "managedFields"]);
+                    go_order::pretty(&object) + "\n"
+                } else {
+                    printer.print(&Value::Object(object.0))?
+                }
             }
             Some(printer) => printer.print(&Value::Object(object.0.clone()))?,
         };

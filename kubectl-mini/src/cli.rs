@@ -178,6 +178,10 @@ async fn dispatch(
         }
         Scan::Arguments(arguments) => arguments,
     };
+    if spec.run.is_none() {
+        let result = group_alone(spec, &path, &definition, &words, &context);
+        return (context, result);
+    }
     let matches = match definition.clone().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => {
@@ -186,9 +190,10 @@ async fn dispatch(
         }
     };
     context.global = GlobalFlags::of(&matches);
+    context.global.forget(|name| has_own(spec, name));
     let result = match spec.run {
         Some(run) => run(&matches, &context).await,
-        None => group_alone(spec, &path, &definition, &words, &context),
+        None => Ok(()),
     };
     (context, result)
 }
@@ -244,6 +249,12 @@ fn definition(spec: &Spec) -> clap::Command {
         .disable_help_subcommand(true)
         .args_override_self(true)
         .no_binary_name(true)
+}
+
+/// Whether the command itself defines a flag of this name.
+fn has_own(spec: &Spec, name: &str) -> bool {
+    let own = (spec.define)(clap::Command::new(spec.name));
+    own.get_arguments().any(|arg| arg.get_long() == Some(name))
 }
 
 fn page<'a>(spec: &'a Spec, path: &[&Spec], definition: &'a clap::Command) -> Page<'a> {

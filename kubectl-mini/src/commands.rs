@@ -2,17 +2,21 @@
 
 pub mod apply;
 pub mod attach;
+pub mod cordon;
 pub mod create;
 pub mod delete;
 pub mod describe;
 pub mod events;
 pub mod exec;
+pub mod expose;
 pub mod get;
 pub mod label;
 pub mod logs;
 pub mod patch;
 pub mod replace;
 pub mod scale;
+pub mod taint;
+pub mod version;
 pub mod wait;
 
 use crate::cli::{Spec, leaf};
@@ -29,14 +33,22 @@ pub struct Group {
 pub static COMMANDS: &[Group] = &[
     Group {
         title: "Basic Commands (Beginner)",
-        commands: &[leaf::<create::Create>().with(create::SUBCOMMANDS)],
+        commands: &[leaf::<create::Create>().with(create::SUBCOMMANDS), leaf::<expose::Expose>()],
     },
     Group {
         title: "Basic Commands (Intermediate)",
         commands: &[leaf::<get::Get>(), leaf::<delete::Delete>()],
     },
     Group { title: "Deploy Commands", commands: &[leaf::<scale::Scale>()] },
-    Group { title: "Cluster Management Commands", commands: &[] },
+    Group {
+        title: "Cluster Management Commands",
+        commands: &[
+            leaf::<version::ClusterInfo>(),
+            leaf::<cordon::Cordon>(),
+            leaf::<cordon::Uncordon>(),
+            leaf::<taint::Taint>(),
+        ],
+    },
     Group {
         title: "Troubleshooting and Debugging Commands",
         commands: &[
@@ -60,5 +72,12 @@ pub static COMMANDS: &[Group] = &[
         title: "Settings Commands",
         commands: &[leaf::<label::Label>(), leaf::<label::Annotate>()],
     },
-    Group { title: "Other Commands", commands: &[] },
+    Group {
+        title: "Other Commands",
+        commands: &[
+            leaf::<version::ApiResources>(),
+            leaf::<version::ApiVersions>(),
+            leaf::<version::Version>(),
+        ],
+    },
 ];

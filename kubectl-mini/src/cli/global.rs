@@ -73,6 +73,26 @@ impl GlobalFlags {
         Self::from_arg_matches(matches).unwrap_or_default()
     }
 
+    /// Drops the values of flags that the command defines itself: there they mean something else
+    /// (`create rolebinding --user`).
+    pub(super) fn forget(&mut self, is_own: impl Fn(&str) -> bool) {
+        let flags = [
+            ("cluster", &mut self.cluster),
+            ("user", &mut self.user),
+            ("server", &mut self.server),
+            ("token", &mut self.token),
+            ("certificate-authority", &mut self.certificate_authority),
+            ("client-certificate", &mut self.client_certificate),
+            ("client-key", &mut self.client_key),
+            ("tls-server-name", &mut self.tls_server_name),
+        ];
+        for (name, value) in flags {
+            if is_own(name) {
+                *value = None;
+            }
+        }
+    }
+
     /// The flag's meaning; `None`: no limit.
     ///
     /// # Errors

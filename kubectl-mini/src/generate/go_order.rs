@@ -277,6 +277,37 @@ const ORDER: &[(&str, &[&str])] = &[
 /// What all kinds begin with.
 const KIND: &[&str] = &["kind", "apiVersion", "metadata", "spec", "status"];
 
+/// Adds the members that Go's structs print even when they are empty.
+pub fn fill(object: &mut Object) {
+    let default = |object: &mut Object, path: &[&str], value: Value| {
+        if object.get(path).is_none() {
+            object.set(path, value);
+        }
+    };
+    let empty = || Value::Object(Map::new());
+    default(object, &["metadata", "creationTimestamp"], Value::Null);
+    let containers: &[&str] = match object.kind() {
+        "Pod" => {
+            default(object, &["status"], empty());
+            &["spec", "containers"]
+        }
+        "Deployment" | "ReplicaSet" => {
+            default(object, &["spec", "template", "metadata", "creationTimestamp"], Value::Null);
+            if object.kind() == "Deployment" {
+                default(object, &["spec", "strategy"], empty());
+            }
+            default(object, &["status"], empty());
+            &["spec", "template", "spec", "containers"]
+        }
+        _ => return,
+    };
+    if let Some(containers) = object.get_mut(containers).and_then(Value::as_array_mut) {
+        for container in containers.iter_mut().filter_map(Value::as_object_mut) {
+            container.entry("resources").or_insert_with(empty);
+        }
+    }
+}
+
 /// The object on one line.
 #[must_use]
 pub fn compact(object: &Object) -> String {

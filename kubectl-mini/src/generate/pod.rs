@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use apimachinery::validation;
 use serde_json::{Map, Value, json};
 
-use super::{GenerateError, Generated, error, object, parse_labels};
+use super::{GenerateError, Generated, error, object, parse_labels, sources::is_variable_name};
 
 /// What the flags of `run` say.
 #[derive(Clone, Debug, Default)]
@@ -115,7 +114,7 @@ impl Run {
 
 fn variable(text: &str) -> Result<Value, GenerateError> {
     match text.split_once('=') {
-        Some((name, value)) if validation::is_env_var_name(name).is_empty() => {
+        Some((name, value)) if is_variable_name(name) => {
             // Go leaves an empty value out.
             Ok(if value.is_empty() {
                 json!({"name": name})

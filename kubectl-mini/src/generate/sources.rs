@@ -4,8 +4,6 @@
 
 use std::{fs, io, path::Path};
 
-use apimachinery::validation;
-
 use super::{GenerateError, error};
 
 /// One key and what stands under it.
@@ -138,6 +136,16 @@ pub fn go_io_error(error: &io::Error) -> String {
     }
 }
 
+const VARIABLE_NAME_RULE: &str = "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', and must not start with a digit (e.g. 'my.env-name',  or 'MY_ENV.NAME',  or 'MyEnvName1', regex used for validation is '[-._a-zA-Z][-._a-zA-Z0-9]*')";
+
+/// Whether kubectl takes it as the name of an environment variable; the server's rule is more tolerant.
+#[must_use]
+pub fn is_variable_name(name: &str) -> bool {
+    let special = |c: char| matches!(c, '-' | '.' | '_');
+    name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || special(c))
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || special(c))
+}
+
 fn read_env_file(path: &str, words: Words) -> Result<Vec<Entry>, GenerateError> {
     let metadata = fs::metadata(path).map_err(|e| reading(path, &e))?;
     if metadata.is_dir() {
@@ -158,9 +166,8 @@ fn read_env_file(path: &str, words: Words) -> Result<Vec<Entry>, GenerateError> 
             continue;
         }
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
-        let problems = validation::is_env_var_name(key);
-        if !problems.is_empty() {
-            return error(format!("{key:?} is not a valid key name: {}", problems.join(";")));
+        if !is_variable_name(key) {
+            return error(format!("{key:?} is not a valid key name: {VARIABLE_NAME_RULE}"));
         }
         if !text.contains('=') {
             // kubectl would take it from its own environment, which this library does not read.
