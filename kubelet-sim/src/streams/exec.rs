@@ -103,7 +103,7 @@ pub(super) fn exec(
 
 /// A command that could not be started: its message on the error channel, as runtimes give it.
 fn refused(error: &ExecError) -> Answers<v1::ExecOutput> {
-    let text = format!("error executing command in container: {error}");
+    let text = format!("Internal error occurred: error executing command in container: {error}");
     let status = json!({
         "metadata": {}, "status": "Failure", "message": text, "reason": "InternalError", "code": 500,
         "details": {"causes": [{"message": error.to_string()}]},
