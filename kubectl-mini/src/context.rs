@@ -249,7 +249,7 @@ impl Context {
             Some(timeout) => match self.clock.timeout(timeout, request).await {
                 Ok(result) => Ok(result?),
                 Err(_) => Err(CommandError::Verbatim(
-                    "Unable to connect to the server: net/http: request canceled (Client.Timeout exceeded while awaiting headers)".to_owned(),
+                    "Unable to connect to the server: net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)".to_owned(),
                 )),
             },
         }

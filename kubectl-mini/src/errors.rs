@@ -89,6 +89,15 @@ impl CommandError {
         }
     }
 
+    /// All errors as a list, even when there is one: then none gets the prefix `error: `, as in kubectl's commands that
+    /// go on after errors.
+    ///
+    /// # Errors
+    /// When there are any.
+    pub fn list(errors: Vec<Self>) -> Result<(), Self> {
+        if errors.is_empty() { Ok(()) } else { Err(Self::Several(errors)) }
+    }
+
     /// The API server's word, where it is that.
     #[must_use]
     pub fn status(&self) -> Option<&Status> {

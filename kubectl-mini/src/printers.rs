@@ -5,6 +5,7 @@
 
 mod columns;
 mod event;
+pub mod go_sort;
 pub(crate) mod go_value;
 mod layout;
 pub mod sort;

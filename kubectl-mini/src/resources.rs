@@ -15,7 +15,7 @@ use apimachinery::{
 };
 
 pub use self::{
-    fetch::{Item, explain_list, fetch, fetch_named},
+    fetch::{Item, explain_list, explain_missing, fetch, fetch_named},
     files::{FileFlags, Manifest},
     selection::{Selection, Target, Targets},
 };

@@ -160,7 +160,7 @@ kubectl-mini describe pods -l name=myLabel";
                 format!("No resources found in {} namespace.\n", context.namespace()?)
             })?;
         }
-        CommandError::gather(errors)
+        CommandError::list(errors)
     }
 }
 

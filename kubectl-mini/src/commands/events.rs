@@ -14,7 +14,7 @@ use crate::{
     cli::{Command, values::parse_i64},
     context::Context,
     errors::CommandError,
-    printers::{Formats, Layout, OutputFlags, Printer, event_age},
+    printers::{Formats, Layout, OutputFlags, Printer, event_age, go_sort},
     resources::resolve_type,
 };
 
@@ -157,7 +157,7 @@ impl Events {
                 format!("No events found in {namespace} namespace.\n")
             });
         }
-        found.sort_by_key(|(event, _)| time_of(event));
+        go_sort::sort(&mut found, |(a, _), (b, _)| time_of(a) < time_of(b));
         if let Some(printer) = printer {
             let items: Vec<_> = found.into_iter().map(|(_, object)| object).collect();
             let list = serde_json::json!({

@@ -64,7 +64,11 @@ fn unreadable(error: &KubeconfigError) -> CommandError {
 fn go_yaml(error: &serde_yaml::Error) -> String {
     let text = error.to_string();
     match (error.location(), text.split_once(" at line ")) {
-        (Some(location), Some((words, _))) => format!("yaml: line {}: {words}", location.line()),
+        (Some(location), Some((words, place))) => {
+            // Go counts lines from 0 where the parser fails, not where the scanner does.
+            let line = location.line() - usize::from(!place.contains("while scanning"));
+            if line == 0 { format!("yaml: {words}") } else { format!("yaml: line {line}: {words}") }
+        }
         _ => format!("yaml: {text}"),
     }
 }

@@ -5,6 +5,7 @@ use std::{borrow::Cow, cmp::Ordering};
 use apimachinery::{jsonpath::JsonPath, quantity::Quantity, time::Time};
 use serde_json::Value;
 
+use super::go_sort;
 use crate::errors::CommandError;
 
 /// Sorts `items` by the field that `expression` names in the object which `object` gives. Items without the field come
@@ -33,7 +34,7 @@ pub fn sort_by<T>(
             braces(expression)
         )));
     }
-    keyed.sort_by(|(a, _), (b, _)| compare(a.as_ref(), b.as_ref()));
+    go_sort::sort(&mut keyed, |(a, _), (b, _)| compare(a.as_ref(), b.as_ref()).is_lt());
     items.extend(keyed.into_iter().map(|(_, item)| item));
     Ok(())
 }

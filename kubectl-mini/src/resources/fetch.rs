@@ -1,6 +1,10 @@
 //! Reading the objects that targets stand for.
 
-use apimachinery::{field::go_quote, object::Object, resource::ResourceInfo};
+use apimachinery::{
+    field::go_quote,
+    object::Object,
+    resource::{self, ResourceInfo},
+};
 use client::ListOptions;
 
 use super::Target;
@@ -25,8 +29,28 @@ pub async fn fetch_named(
     namespace: &str,
     name: &str,
 ) -> Result<Item, CommandError> {
-    let object = context.request(context.client()?.get_object(info, namespace, name)).await?;
-    Ok(Item { info, object })
+    let object = context.request(context.client()?.get_object(info, namespace, name)).await;
+    match object {
+        Ok(object) => Ok(Item { info, object }),
+        Err(error) => Err(explain_missing(context, error, namespace).await),
+    }
+}
+
+/// Where an object was not found because its namespace is not there, says that.
+pub async fn explain_missing(
+    context: &Context,
+    error: CommandError,
+    namespace: &str,
+) -> CommandError {
+    if error.is_not_found() && !matches!(namespace, "" | "default") {
+        let Ok(client) = context.client() else { return error };
+        let found = context.request(client.get_object(&resource::NAMESPACES, "", namespace)).await;
+        return match found {
+            Err(missing) if missing.is_not_found() => missing,
+            _ => error,
+        };
+    }
+    error
 }
 
 /// Reads what a target stands for: one object, or a collection in pages of `chunk_size` (0: whole).

@@ -255,8 +255,7 @@ pub fn read_manifests(
 /// The objects of a text; a list gives its items.
 fn parse(text: &str, name: &str) -> Result<Vec<Result<Object, CommandError>>, CommandError> {
     let documents = yaml::read(text, name).map_err(|error| {
-        let shown = if name == "STDIN" { "STDIN" } else { name };
-        CommandError::message(format!("error parsing {shown}: {}", to_json(&error)))
+        CommandError::message(format!("error parsing {name}: {}", explain(text, &error)))
     })?;
     let mut objects = Vec::new();
     for Document { value, .. } in documents {
@@ -266,8 +265,28 @@ fn parse(text: &str, name: &str) -> Result<Vec<Result<Object, CommandError>>, Co
 }
 
 /// kubectl's YAML errors name the conversion that failed.
-fn to_json(error: &yaml::YamlError) -> String {
-    format!("error converting YAML to JSON: {}", error.go_message())
+fn explain(text: &str, error: &yaml::YamlError) -> String {
+    if text.trim_start().starts_with('{') && error.message.contains("EOF") {
+        return "unexpected EOF".to_owned();
+    }
+    format!("error converting YAML to JSON: {}", go_message(error))
+}
+
+/// goyaml does not say what it was parsing, and counts lines from 0 where the parser fails, not where the scanner does.
+fn go_message(error: &yaml::YamlError) -> String {
+    let told = |context: &str| {
+        let problem = error.message.strip_prefix(context)?.split_once(", ")?;
+        Some(problem.1)
+    };
+    if error.content {
+        return error.go_message();
+    }
+    match (told("while parsing"), told("while scanning")) {
+        (Some(problem), _) if error.line < 2 => format!("yaml: {problem}"),
+        (Some(problem), _) => format!("yaml: line {}: {problem}", error.line - 1),
+        (_, Some(problem)) => format!("yaml: line {}: {problem}", error.line),
+        _ => error.go_message(),
+    }
 }
 
 fn flatten(value: Value, name: &str, objects: &mut Vec<Result<Object, CommandError>>) {

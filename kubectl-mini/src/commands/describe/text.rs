@@ -9,7 +9,10 @@ use apimachinery::{
 };
 use jiff::{Timestamp, tz::TimeZone};
 
-use crate::{printers::event_age, tabwriter::align};
+use crate::{
+    printers::{event_age, go_sort},
+    tabwriter::align,
+};
 
 /// An annotation, key included, longer than this stands on lines of its own, cut.
 const LONGEST_ANNOTATION: usize = 140;
@@ -139,7 +142,8 @@ impl<'a> Text<'a> {
             self.raw("Events:\t<none>\n");
             return;
         }
-        events.sort_by_key(|event| event.last_timestamp.map(|time| time.0));
+        let time = |event: &Event| event.last_timestamp.map(|time| time.0);
+        go_sort::sort(&mut events, |a, b| time(a) < time(b));
         self.raw("Events:\n  Type\tReason\tAge\tFrom\tMessage\n");
         self.line(1, "----\t------\t----\t----\t-------");
         for event in &events {

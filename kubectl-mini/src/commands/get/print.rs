@@ -8,7 +8,7 @@ use crate::{
     context::Context,
     errors::CommandError,
     printers::{Printer, list, sort::sort_by, table::TablePrinter},
-    resources::{Item, Target, Targets, explain_list, fetch},
+    resources::{Item, Target, Targets, explain_list, explain_missing, fetch},
 };
 
 /// Prints the server's tables, one group of rows per type.
@@ -62,7 +62,7 @@ pub(super) async fn tables(
             "No resources found\n".to_owned()
         })?;
     }
-    CommandError::gather(errors)
+    CommandError::list(errors)
 }
 
 /// Adds a type's rows, after an empty line where others stand before.
@@ -88,7 +88,10 @@ pub(super) async fn table_of(
     match target {
         Target::Named { info, namespace, name, .. } => {
             let key = ObjectKey::new(namespace.as_str(), name.as_str());
-            context.request(client.get_table(info, &key, include)).await
+            match context.request(client.get_table(info, &key, include)).await {
+                Err(error) => Err(explain_missing(context, error, namespace).await),
+                table => table,
+            }
         }
         Target::Collection { info, namespace, labels, fields } => {
             let mut options = ListOptions {
@@ -148,7 +151,7 @@ pub(super) async fn objects(
         }
     }
     if items.is_empty() && get.ignore_not_found {
-        return CommandError::gather(errors);
+        return CommandError::list(errors);
     }
     let mut values: Vec<_> = items.into_iter().map(|item| item.object.into_value()).collect();
     if let Some(expression) = &get.sort_by {
@@ -162,5 +165,5 @@ pub(super) async fn objects(
         Ok(text) => context.print(&text)?,
         Err(error) => errors.push(error),
     }
-    CommandError::gather(errors)
+    CommandError::list(errors)
 }
