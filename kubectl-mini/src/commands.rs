@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod attach;
+pub mod config;
 pub mod cordon;
 pub mod create;
 pub mod delete;
@@ -19,7 +20,7 @@ pub mod taint;
 pub mod version;
 pub mod wait;
 
-use crate::cli::{Spec, leaf};
+use crate::cli::{Spec, group, leaf};
 
 /// Commands under one heading of the help.
 pub struct Group {
@@ -77,6 +78,7 @@ pub static COMMANDS: &[Group] = &[
         commands: &[
             leaf::<version::ApiResources>(),
             leaf::<version::ApiVersions>(),
+            group("config", "Modify kubeconfig files", config::USAGE, config::SUBCOMMANDS),
             leaf::<version::Version>(),
         ],
     },

@@ -116,7 +116,7 @@ cat pod.json | kubectl-mini apply -f -";
             }
         }
         CommandError::gather(errors)?;
-        print_objects(context, &reporter, applied)
+        self.print_objects(context, dry_run, &reporter, applied)
     }
 }
 
@@ -138,24 +138,27 @@ impl Apply {
         }
         Ok(())
     }
-}
 
-fn print_objects(
-    context: &Context,
-    reporter: &Reporter,
-    mut applied: Vec<Object>,
-) -> Result<(), CommandError> {
-    match applied.len() {
-        0 => Ok(()),
-        1 => reporter.report(context, &applied.remove(0), ""),
-        _ => {
-            let items: Vec<Value> = applied.into_iter().map(Value::from).collect();
-            let mut list = Object::default();
-            list.set(&["apiVersion"], "v1");
-            list.set(&["kind"], "List");
-            list.set(&["metadata"], Value::Object(serde_json::Map::new()));
-            list.set(&["items"], items);
-            reporter.report(context, &list, "")
+    fn print_objects(
+        &self,
+        context: &Context,
+        dry_run: DryRun,
+        reporter: &Reporter,
+        mut applied: Vec<Object>,
+    ) -> Result<(), CommandError> {
+        match applied.len() {
+            0 => Ok(()),
+            1 => reporter.report(context, &applied.remove(0), ""),
+            _ => {
+                let items: Vec<Value> = applied.into_iter().map(Value::from).collect();
+                let mut list = Object::default();
+                list.set(&["apiVersion"], "v1");
+                list.set(&["kind"], "List");
+                list.set(&["metadata"], Value::Object(serde_json::Map::new()));
+                list.set(&["items"], items);
+                // The list is a Go struct of kubectl's own, its items are not.
+                Reporter::typed(&self.output, dry_run)?.report(context, &list, "")
+            }
         }
     }
 }

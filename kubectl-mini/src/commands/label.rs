@@ -378,9 +378,10 @@ impl Job<'_> {
 
     fn check_overwrites(&self, map: &Map<String, Value>) -> Result<(), CommandError> {
         let mut found = Vec::new();
-        for key in self.changes.set.keys() {
+        for (key, new) in &self.changes.set {
             let free = self.kind == Kind::Annotation && key == "kubernetes.io/change-cause";
-            if let Some(value) = map.get(key).and_then(Value::as_str).filter(|_| !free) {
+            let old = map.get(key).and_then(Value::as_str);
+            if let Some(value) = old.filter(|old| !free && old != new) {
                 found.push(format!("'{key}' already has a value ({value})"));
             }
         }

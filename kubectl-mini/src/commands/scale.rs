@@ -116,11 +116,10 @@ kubectl-mini scale --current-replicas=2 --replicas=3 deployment/mysql";
             });
         }
         let writer = Writer::new(context, "kubectl", dry_run)?;
-        for Item { info, mut object } in items {
+        for Item { info, object } in items {
             if dry_run != DryRun::Client {
                 self.scale(context, &writer, info, &object, replicas, dry_run).await?;
             }
-            object.set(&["spec", "replicas"], replicas);
             reporter.report(context, &object, "scaled")?;
         }
         CommandError::gather(errors)

@@ -285,6 +285,9 @@ pub fn fill(object: &mut Object) {
         }
     };
     let empty = || Value::Object(Map::new());
+    if object.kind() == "List" {
+        return;
+    }
     default(object, &["metadata", "creationTimestamp"], Value::Null);
     let containers: &[&str] = match object.kind() {
         "Pod" => {
@@ -322,6 +325,39 @@ pub fn pretty(object: &Object) -> String {
     let mut out = String::new();
     map(&mut out, &object.0, schema_of(object), Some(0));
     out
+}
+
+/// Any value, its maps ordered by a rank of their members' names, without a final line break.
+#[must_use]
+pub fn pretty_by(item: &Value, rank: &dyn Fn(&Map<String, Value>, &str) -> usize) -> String {
+    let mut out = String::new();
+    ranked(&mut out, item, rank, Some(0));
+    out
+}
+
+fn ranked(
+    out: &mut String,
+    item: &Value,
+    rank: &dyn Fn(&Map<String, Value>, &str) -> usize,
+    indent: Option<usize>,
+) {
+    match item {
+        Value::Object(members) => {
+            let mut sorted: Vec<(&String, &Value)> = members.iter().collect();
+            sorted.sort_by_key(|(name, _)| rank(members, name));
+            sequence(out, ('{', '}'), &sorted, indent, |out, (name, item), indent| {
+                out.push_str(&json::to_string(&Value::from(name.as_str())));
+                out.push_str(": ");
+                ranked(out, item, rank, indent);
+            });
+        }
+        Value::Array(items) => {
+            sequence(out, ('[', ']'), items, indent, |out, item, indent| {
+                ranked(out, item, rank, indent);
+            });
+        }
+        scalar => out.push_str(&json::to_string(scalar)),
+    }
 }
 
 fn schema_of(object: &Object) -> Option<&'static Struct> {
