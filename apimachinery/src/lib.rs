@@ -21,6 +21,7 @@ pub mod quantity;
 pub mod resource;
 pub mod schema;
 pub mod status;
+pub mod taints;
 pub mod time;
 pub mod validation;
 pub mod yaml;

@@ -50,7 +50,7 @@ pub fn plan(
             Some(rejection) if resolvable(rejection) => {
                 match victims(framework, pod, node, state) {
                     Ok(victims) => {
-                        candidates.push(Preemption { node: node.name.to_string(), victims })
+                        candidates.push(Preemption { node: node.name.to_string(), victims });
                     }
                     Err(reason) => reasons.push(reason),
                 }
@@ -106,7 +106,7 @@ fn victims(
 
 /// Sorts the most important first: the higher priority, then the longer running: `MoreImportantPod`.
 fn importance(pod: &PodInfo) -> (Reverse<i32>, Option<apimachinery::time::Time>) {
-    (Reverse(pod.priority()), pod.pod.status.start_time.clone())
+    (Reverse(pod.priority()), pod.pod.status.start_time)
 }
 
 /// The lowest highest priority, then the lowest sum of priorities, then the fewest victims, then the youngest ones:
@@ -118,7 +118,7 @@ fn cost(candidate: &Preemption) -> (i32, i64, usize, Reverse<Option<apimachinery
     let earliest = victims
         .iter()
         .filter(|p| p.priority() == highest)
-        .filter_map(|p| p.pod.status.start_time.clone())
+        .filter_map(|p| p.pod.status.start_time)
         .min();
     (highest, sum, victims.len(), Reverse(earliest))
 }

@@ -130,7 +130,7 @@ fn select_host(scores: &[NodeScore], rotation: &mut Rotation) -> String {
     let mut chosen = "";
     for score in scores.iter().filter(|s| s.total == best) {
         ties += 1;
-        if rotation.next() % ties == 0 {
+        if rotation.next().is_multiple_of(ties) {
             chosen = &score.name;
         }
     }

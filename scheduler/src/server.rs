@@ -284,7 +284,7 @@ impl Writer {
         let now = apimachinery::time::Time(self.clock.now()).truncated();
         let since = current
             .filter(|c| c.status == "False")
-            .and_then(|c| c.last_transition_time.clone())
+            .and_then(|c| c.last_transition_time)
             .unwrap_or(now);
         condition["lastTransitionTime"] = json!(since);
         let unchanged = current.is_some_and(|c| {

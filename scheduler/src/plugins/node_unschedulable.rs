@@ -2,10 +2,9 @@
 
 use crate::{
     framework::{CycleState, Filter, NodeInfo, Plugin, PodInfo, Rejection},
-    plugins::taint_toleration::tolerates,
     queue::events::ClusterEvent,
 };
-use apimachinery::api::core::Taint;
+use apimachinery::{api::core::Taint, taints::tolerates};
 
 const NAME: &str = "NodeUnschedulable";
 

@@ -14,6 +14,7 @@ use apimachinery::{
         meta::LabelSelector,
     },
     labels::Selector,
+    taints::tolerates,
 };
 
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
         CycleState, Filter, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreFilter, PreFilterOutcome,
         PreScore, Rejection, Score,
     },
-    plugins::{node_affinity, taint_toleration::tolerates},
+    plugins::node_affinity,
     queue::events::ClusterEvent,
     snapshot::Snapshot,
 };
@@ -364,13 +365,13 @@ impl Score for PodTopologySpread {
         let considered = || scores.iter().enumerate().filter(|(at, _)| counted(*at));
         let max = considered().map(|(_, s)| *s).max().unwrap_or(0);
         let min = considered().map(|(_, s)| *s).min().unwrap_or(0);
-        for at in 0..scores.len() {
-            scores[at] = if !counted(at) {
+        for (at, score) in scores.iter_mut().enumerate() {
+            *score = if !counted(at) {
                 0
             } else if max == 0 {
                 MAX_NODE_SCORE
             } else {
-                MAX_NODE_SCORE * (max + min - scores[at]) / max
+                MAX_NODE_SCORE * (max + min - *score) / max
             };
         }
     }

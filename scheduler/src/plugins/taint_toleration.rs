@@ -8,32 +8,12 @@ use crate::{
     queue::events::ClusterEvent,
     snapshot::Snapshot,
 };
-use apimachinery::api::core::{Taint, Toleration};
+use apimachinery::{api::core::Toleration, taints::tolerates};
 
 const NAME: &str = "TaintToleration";
 
 /// The plugin.
 pub struct TaintToleration;
-
-/// Whether the toleration matches the taint: `Toleration.ToleratesTaint`.
-#[must_use]
-pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let effect = toleration.effect.as_deref().unwrap_or("");
-    if !effect.is_empty() && effect != taint.effect {
-        return false;
-    }
-    let key = toleration.key.as_deref().unwrap_or("");
-    if !key.is_empty() && key != taint.key {
-        return false;
-    }
-    let (own, value) =
-        (toleration.value.as_deref().unwrap_or(""), taint.value.as_deref().unwrap_or(""));
-    match toleration.operator.as_deref().unwrap_or("") {
-        "" | "Equal" => own == value,
-        "Exists" => true,
-        _ => false,
-    }
-}
 
 impl Plugin for TaintToleration {
     fn name(&self) -> &'static str {
@@ -89,39 +69,5 @@ impl Score for TaintToleration {
 
     fn normalize(&self, _: &CycleState, _: &PodInfo, _: &[&NodeInfo], scores: &mut [i64]) {
         default_normalize(scores, true);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_toleration_matches_by_key_value_and_effect() {
-        let taint = |key: &str, value: &str, effect: &str| Taint {
-            key: key.into(),
-            value: Some(value.into()),
-            effect: effect.into(),
-            ..Taint::default()
-        };
-        let check = |key: &str, op: &str, value: &str, effect: &str, taint: &Taint, expected| {
-            let toleration = Toleration {
-                key: Some(key.into()),
-                operator: Some(op.into()),
-                value: Some(value.into()),
-                effect: Some(effect.into()),
-                ..Toleration::default()
-            };
-            assert_eq!(tolerates(&toleration, taint), expected, "{toleration:?} {taint:?}");
-        };
-        let gpu = taint("dedicated", "gpu", "NoSchedule");
-        check("dedicated", "Equal", "gpu", "NoSchedule", &gpu, true);
-        check("dedicated", "", "gpu", "", &gpu, true);
-        check("dedicated", "Equal", "web", "NoSchedule", &gpu, false);
-        check("dedicated", "Exists", "", "NoExecute", &gpu, false);
-        check("dedicated", "Exists", "", "", &gpu, true);
-        check("", "Exists", "", "", &gpu, true);
-        check("other", "Exists", "", "", &gpu, false);
-        check("dedicated", "Odd", "gpu", "", &gpu, false);
     }
 }

@@ -51,7 +51,9 @@ pub fn start(setup: &mut Setup<'_>) {
         recorder: setup.recorder("node-controller"),
         nodes: setup.informers.store(),
         leases: setup.informers.store(),
-        pods: setup.informers.indexed(BY_NODE, |pod: &Pod| pod.spec.node_name.iter().cloned().collect()),
+        pods: setup
+            .informers
+            .indexed(BY_NODE, |pod: &Pod| pod.spec.node_name.iter().cloned().collect()),
         heard: Arc::default(),
         evictions: setup.queue(),
     };
@@ -145,7 +147,9 @@ impl Reconciler {
             // Against the version read: somebody else's taint must not be lost.
             let patch = json!({"metadata": {"uid": node.metadata.uid, "resourceVersion": node.metadata.resource_version},
                                "spec": {"taints": taints}});
-            tolerate_absence(self.client.patch::<Node>("", &key.name, &Patch::Merge(patch), "").await)?;
+            tolerate_absence(
+                self.client.patch::<Node>("", &key.name, &Patch::Merge(patch), "").await,
+            )?;
         }
         // A silent node is woken by its next Lease or status.
         Ok(if left.is_zero() { Action::Done } else { Action::RequeueAfter(left) })
@@ -161,7 +165,8 @@ impl Reconciler {
     /// The pods of a silent node are no longer ready: `MarkPodsNotReady`.
     async fn mark_pods(&self, node: &str) -> Result<(), Status> {
         for pod in self.pods.by_index(BY_NODE, node) {
-            let ready = pod.status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
+            let ready =
+                pod.status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
             if !ready {
                 continue;
             }
@@ -203,7 +208,8 @@ impl Reconciler {
                     .min()
                     .unwrap_or_else(|| self.clock.now());
                 let passed = self.clock.now().as_second().saturating_sub(since.as_second());
-                let left = allowed.saturating_sub(Duration::from_secs(u64::try_from(passed).unwrap_or(0)));
+                let left =
+                    allowed.saturating_sub(Duration::from_secs(u64::try_from(passed).unwrap_or(0)));
                 if !left.is_zero() {
                     return Ok(Action::RequeueAfter(left));
                 }

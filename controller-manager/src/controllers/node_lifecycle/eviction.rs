@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use apimachinery::api::core::{Taint, Toleration};
+use apimachinery::{
+    api::core::{Taint, Toleration},
+    taints::tolerates,
+};
 
 /// What the NoExecute taints of a node mean for a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,20 +16,6 @@ pub enum Verdict {
     Now,
     /// It may stay this long after the taint was added.
     After(Duration),
-}
-
-/// Whether the toleration matches the taint: `Toleration.ToleratesTaint`.
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let given = |text: &Option<String>| text.clone().unwrap_or_default();
-    let (effect, key) = (given(&toleration.effect), given(&toleration.key));
-    if (!effect.is_empty() && effect != taint.effect) || (!key.is_empty() && key != taint.key) {
-        return false;
-    }
-    match given(&toleration.operator).as_str() {
-        "" | "Equal" => given(&toleration.value) == given(&taint.value),
-        "Exists" => true,
-        _ => false,
-    }
 }
 
 /// Judges a pod's tolerations against the NoExecute taints of its node: `getMinTolerationTime` over those that match.
@@ -75,7 +64,11 @@ mod tests {
         check(seconds(0), lost.clone(), Verdict::Now);
         check(seconds(-5), lost.clone(), Verdict::Now);
         check(json!([{"operator": "Exists"}]), lost.clone(), Verdict::Stay);
-        check(json!([{"key": "lost", "value": "v", "effect": "NoExecute"}]), lost.clone(), Verdict::Now);
+        check(
+            json!([{"key": "lost", "value": "v", "effect": "NoExecute"}]),
+            lost.clone(),
+            Verdict::Now,
+        );
         check(
             json!([{"operator": "Exists", "tolerationSeconds": 10}, {"key": "lost", "operator": "Exists", "tolerationSeconds": 5}]),
             lost,

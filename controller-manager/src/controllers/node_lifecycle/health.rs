@@ -71,7 +71,8 @@ pub fn taints(node: &Node, now: Timestamp) -> Option<Vec<Taint>> {
         _ => wanted.extend([(UNREACHABLE, "NoSchedule"), (UNREACHABLE, "NoExecute")]),
     }
     for (condition, key) in PRESSURES {
-        let under = node.status.conditions.iter().any(|c| c.type_ == *condition && c.status == "True");
+        let under =
+            node.status.conditions.iter().any(|c| c.type_ == *condition && c.status == "True");
         if under {
             wanted.push((key, "NoSchedule"));
         }
@@ -83,7 +84,8 @@ pub fn taints(node: &Node, now: Timestamp) -> Option<Vec<Taint>> {
         [NOT_READY, UNREACHABLE, UNSCHEDULABLE].contains(&taint.key.as_str())
             || PRESSURES.iter().any(|(_, key)| *key == taint.key)
     };
-    let is = |taint: &Taint, (key, effect): &(&str, &str)| taint.key == *key && taint.effect == *effect;
+    let is =
+        |taint: &Taint, (key, effect): &(&str, &str)| taint.key == *key && taint.effect == *effect;
     let mut taints: Vec<Taint> = node
         .spec
         .taints
@@ -121,7 +123,10 @@ mod tests {
         let check = |spec: Value, conditions: &[(&str, &str)], expected: Option<&[&str]>| {
             let found = taints(&node(spec.clone(), conditions), Timestamp::UNIX_EPOCH);
             let found: Option<Vec<String>> = found.map(|taints| {
-                taints.iter().map(|t| format!("{}:{}", t.key.replace("node.kubernetes.io/", ""), t.effect)).collect()
+                taints
+                    .iter()
+                    .map(|t| format!("{}:{}", t.key.replace("node.kubernetes.io/", ""), t.effect))
+                    .collect()
             });
             let expected = expected.map(|e| e.iter().map(|t| (*t).to_owned()).collect());
             assert_eq!(found, expected, "{spec} {conditions:?}");
@@ -129,24 +134,47 @@ mod tests {
         let unreachable = json!({"taints": [
             {"key": UNREACHABLE, "effect": "NoSchedule"}, {"key": UNREACHABLE, "effect": "NoExecute"}]});
         check(json!({}), &[("Ready", "True")], None);
-        check(json!({}), &[("Ready", "False")], Some(&["not-ready:NoSchedule", "not-ready:NoExecute"]));
-        check(json!({}), &[("Ready", "Unknown")], Some(&["unreachable:NoSchedule", "unreachable:NoExecute"]));
+        check(
+            json!({}),
+            &[("Ready", "False")],
+            Some(&["not-ready:NoSchedule", "not-ready:NoExecute"]),
+        );
+        check(
+            json!({}),
+            &[("Ready", "Unknown")],
+            Some(&["unreachable:NoSchedule", "unreachable:NoExecute"]),
+        );
         check(json!({}), &[], Some(&["unreachable:NoSchedule", "unreachable:NoExecute"]));
         check(unreachable.clone(), &[("Ready", "Unknown")], None);
         check(unreachable.clone(), &[("Ready", "True")], Some(&[]));
-        check(unreachable, &[("Ready", "False")], Some(&["not-ready:NoSchedule", "not-ready:NoExecute"]));
-        check(json!({"unschedulable": true}), &[("Ready", "True")], Some(&["unschedulable:NoSchedule"]));
+        check(
+            unreachable,
+            &[("Ready", "False")],
+            Some(&["not-ready:NoSchedule", "not-ready:NoExecute"]),
+        );
+        check(
+            json!({"unschedulable": true}),
+            &[("Ready", "True")],
+            Some(&["unschedulable:NoSchedule"]),
+        );
         check(
             json!({"taints": [{"key": "mine", "effect": "NoSchedule"}]}),
             &[("Ready", "True"), ("MemoryPressure", "True")],
             Some(&["mine:NoSchedule", "memory-pressure:NoSchedule"]),
         );
-        check(json!({"taints": [{"key": "mine", "effect": "NoExecute"}]}), &[("Ready", "True")], None);
+        check(
+            json!({"taints": [{"key": "mine", "effect": "NoExecute"}]}),
+            &[("Ready", "True")],
+            None,
+        );
     }
 
     #[test]
     fn a_silent_node_has_unknown_conditions() {
-        let made = silent(&node(json!({}), &[("Ready", "True"), ("Custom", "True")]), Timestamp::UNIX_EPOCH);
+        let made = silent(
+            &node(json!({}), &[("Ready", "True"), ("Custom", "True")]),
+            Timestamp::UNIX_EPOCH,
+        );
         let made = made.unwrap();
         let status = |type_: &str| {
             made.iter().find(|c| c.type_ == type_).map(|c| (c.status.as_str(), c.reason.as_deref()))
