@@ -31,7 +31,14 @@ where
     Ok(world.clock.monotonic().saturating_sub(begun))
 }
 
-/// Creates pods `prefix-0`, `prefix-1`, … until there are `count` or the time is up; gives how many per second.
+/// What was created, and how fast.
+pub(crate) struct Created {
+    pub(crate) count: usize,
+    /// Per second.
+    pub(crate) rate: f64,
+}
+
+/// Creates the pods that `pod` makes of 0, 1, …, until there are `count` or the time is up.
 pub(crate) async fn create_pods(
     world: &World,
     face: Face,
@@ -39,7 +46,7 @@ pub(crate) async fn create_pods(
     count: usize,
     time: Duration,
     pod: &dyn Fn(usize) -> Vec<u8>,
-) -> anyhow::Result<f64> {
+) -> anyhow::Result<Created> {
     let next = Cell::new(0);
     let deadline = world.clock.monotonic() + time;
     let take = || {
@@ -78,7 +85,7 @@ pub(crate) async fn create_pods(
             world.clock.monotonic().saturating_sub(begun)
         }
     };
-    Ok(next.get() as f64 / took.as_secs_f64())
+    Ok(Created { count: next.get(), rate: next.get() as f64 / took.as_secs_f64() })
 }
 
 /// Stores pods of 2.1 KB as fast as it goes.
