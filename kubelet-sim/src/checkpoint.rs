@@ -4,7 +4,11 @@
 //! back from it with the same uid and (by the pod network's own checkpoint) the same address; every container that ran
 //! has died with the node, and is started again as one more restart. No API server is needed for that.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    path::PathBuf,
+};
 
 use apimachinery::{api::core::Pod, time::MicroTime};
 use component_base::clock::Clock;
@@ -129,7 +133,9 @@ impl PodCheckpoint {
 /// The checkpoints of a node.
 pub struct Checkpoints {
     dir: PathBuf,
-    last: Mutex<HashMap<String, PodCheckpoint>>,
+    /// The hash of what is kept, by uid: a copy of every pod would cost more than it saves.
+    last: Mutex<HashMap<String, u64>>,
+    hasher: RandomState,
 }
 
 impl Checkpoints {
@@ -139,7 +145,7 @@ impl Checkpoints {
     /// The folder cannot be made.
     pub fn open(dir: PathBuf) -> std::io::Result<Self> {
         component_base::files::create_private_dir(&dir)?;
-        Ok(Self { dir, last: Mutex::default() })
+        Ok(Self { dir, last: Mutex::default(), hasher: RandomState::new() })
     }
 
     fn path(&self, uid: &str) -> PathBuf {
@@ -150,19 +156,25 @@ impl Checkpoints {
     ///
     /// The file is replaced in one step but not synced: it must outlive this process, not a power failure, after which
     /// the API server knows the pods anyway.
-    pub fn save(&self, uid: &str, checkpoint: PodCheckpoint) {
+    pub fn save(&self, uid: &str, checkpoint: &PodCheckpoint) {
+        let text = match serde_json::to_vec(checkpoint) {
+            Ok(text) => text,
+            Err(e) => {
+                tracing::error!(pod = uid, error = %e, "cannot write a pod's checkpoint");
+                return;
+            }
+        };
+        let hash = self.hasher.hash_one(&text);
         let mut last = self.last.lock();
-        if last.get(uid) == Some(&checkpoint) {
+        if last.get(uid) == Some(&hash) {
             return;
         }
         let temporary = self.dir.join(format!("{uid}.new"));
-        let written = serde_json::to_vec(&checkpoint)
-            .map_err(std::io::Error::other)
-            .and_then(|text| std::fs::write(&temporary, text))
+        let written = std::fs::write(&temporary, text)
             .and_then(|()| std::fs::rename(&temporary, self.path(uid)));
         match written {
             Ok(()) => {
-                last.insert(uid.to_owned(), checkpoint);
+                last.insert(uid.to_owned(), hash);
             }
             Err(e) => tracing::error!(pod = uid, error = %e, "cannot keep a pod's checkpoint"),
         }

@@ -225,12 +225,12 @@ pub fn resource_field(
         .ok_or_else(|| format!("unsupported container resource : {}", field.resource))?;
     let resources = container.resources.clone().unwrap_or_default();
     let amount = match kind {
-        "requests" => resources.requests.get(resource).cloned(),
-        "limits" => resources.limits.get(resource).or_else(|| allocatable.get(resource)).cloned(),
+        "requests" => resources.requests.get(resource).copied(),
+        "limits" => resources.limits.get(resource).or_else(|| allocatable.get(resource)).copied(),
         _ => return Err(format!("unsupported container resource : {}", field.resource)),
     };
     let amount = amount.unwrap_or_default();
-    let divisor = field.divisor.clone().unwrap_or_default();
+    let divisor = field.divisor.unwrap_or_default();
     let (value, unit) = if resource == "cpu" {
         (amount.milli_value(), divisor.milli_value())
     } else {

@@ -70,6 +70,12 @@ pub struct Record {
     pub ready: bool,
     /// It is being stopped.
     pub stopping: bool,
+    /// It has had its turn since the pod got its network: what ran before a reboot of the node counts no more.
+    pub begun: bool,
+    /// It is stopped to be started again, whatever exit code it ends with: a failed probe, a changed image.
+    pub must_restart: bool,
+    /// The image that it was last started with, as the pod names it.
+    pub image: String,
     /// Its crashes.
     pub backoff: Backoff,
 }
@@ -86,6 +92,9 @@ impl Default for Record {
             started: false,
             ready: false,
             stopping: false,
+            begun: false,
+            must_restart: false,
+            image: String::new(),
             backoff: Backoff::default(),
         }
     }
@@ -144,23 +153,28 @@ pub fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")
 }
 
+/// The restart policy that holds for a container: its own, or its pod's.
+#[must_use]
+pub fn restart_policy<'a>(pod: &'a Pod, container: &'a Container) -> &'a str {
+    let own = container.restart_policy.as_deref();
+    own.or(pod.spec.restart_policy.as_deref()).unwrap_or("Always")
+}
+
 /// Whether a container that ended with `exit_code` is to be started again.
-fn restarts(pod: &Pod, container: &Container, exit_code: i32) -> bool {
-    let policy = container
-        .restart_policy
-        .as_deref()
-        .or(pod.spec.restart_policy.as_deref())
-        .unwrap_or("Always");
-    match policy {
+#[must_use]
+pub fn restarts(pod: &Pod, container: &Container, record: &Record, exit_code: i32) -> bool {
+    match restart_policy(pod, container) {
+        _ if record.must_restart => true,
         "Never" => false,
         "OnFailure" => exit_code != 0,
         _ => true,
     }
 }
 
-/// Whether the main containers have had their turn: then init containers are not run again.
+/// Whether the main containers have had their turn: then init containers are not run again. After a reboot they are,
+/// as Kubernetes runs them again in a new sandbox.
 fn main_begun(pod: &Pod, records: &Records) -> bool {
-    pod.spec.containers.iter().any(|c| records.get(&c.name).is_some_and(Record::ever_started))
+    pod.spec.containers.iter().any(|c| records.get(&c.name).is_some_and(|r| r.begun))
 }
 
 /// How far the init containers are.
@@ -190,12 +204,13 @@ pub fn init_progress(pod: &Pod, records: &Records) -> InitProgress {
             return InitProgress::At(at);
         }
         match record.ended() {
-            Some(ended) if record.running() || ended.exit_code != 0 => {
-                let again = pod.spec.restart_policy.as_deref() != Some("Never");
+            Some(ended) if ended.exit_code != 0 => {
+                let again = record.must_restart || restart_policy(pod, container) != "Never";
                 return if again { InitProgress::At(at) } else { InitProgress::Failed };
             }
-            Some(_) => {}
-            None => return InitProgress::At(at),
+            Some(_) if record.begun => {}
+            // Not started yet, running, or done before a reboot.
+            _ => return InitProgress::At(at),
         }
     }
     InitProgress::Done
@@ -213,24 +228,22 @@ pub fn plan(pod: &Pod, records: &Records, now: Duration) -> Vec<Action> {
     if progress == InitProgress::Failed {
         return finish(pod, records);
     }
-    let done = progress == InitProgress::Done
-        && pod.spec.containers.iter().all(|c| {
-            records
-                .get(&c.name)
-                .and_then(Record::ended)
-                .is_some_and(|ended| !restarts(pod, c, ended.exit_code))
-        });
-    if done {
+    let over = |c: &Container| {
+        let record = records.get(&c.name);
+        record.is_some_and(|r| r.ended().is_some_and(|e| !restarts(pod, c, r, e.exit_code)))
+    };
+    if pod.spec.containers.iter().all(over) {
         return finish(pod, records);
     }
     for (at, container) in pod.spec.init_containers[..begun].iter().enumerate() {
-        if is_sidecar(container) || progress == InitProgress::At(at) {
-            consider(pod, container, records, now, &mut actions);
+        let due = progress == InitProgress::At(at);
+        if is_sidecar(container) || due {
+            consider(pod, container, records, now, due, &mut actions);
         }
     }
     if progress == InitProgress::Done {
         for container in &pod.spec.containers {
-            consider(pod, container, records, now, &mut actions);
+            consider(pod, container, records, now, false, &mut actions);
         }
     }
     actions
@@ -252,12 +265,14 @@ fn finish(pod: &Pod, records: &Records) -> Vec<Action> {
     if records.values().any(Record::running) { Vec::new() } else { vec![Action::Finished] }
 }
 
-/// Starts a container that is due, or tells until when it waits.
+/// Starts a container, or tells until when it waits. `due`: an init container whose turn it is, whatever its last
+/// run came to.
 fn consider(
     pod: &Pod,
     container: &Container,
     records: &Records,
     now: Duration,
+    due: bool,
     actions: &mut Vec<Action>,
 ) {
     let blank = Record::default();
@@ -269,7 +284,7 @@ fn consider(
         actions.push(Action::Start(container.name.clone()));
         return;
     };
-    if !restarts(pod, container, ended.exit_code) {
+    if !due && !restarts(pod, container, record, ended.exit_code) {
         return;
     }
     match record.backoff.wait_until(ended.at) {

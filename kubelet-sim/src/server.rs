@@ -116,6 +116,7 @@ impl Server {
             service,
             runtime,
             services,
+            nodes: nodes.len(),
         });
         for node in nodes {
             let (joined, child) = (joined.clone(), shutdown.clone());
@@ -141,6 +142,7 @@ struct Joined {
     service: KubeletStreams,
     runtime: Runtime,
     services: Store<Service>,
+    nodes: usize,
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -207,7 +209,7 @@ async fn run_node(setup: NodeSetup, joined: &Joined, shutdown: Shutdown) -> Resu
     let context = Arc::new(NodeContext {
         host_ip: settings.internal_ip.clone(),
         allocatable: settings.capacity.clone(),
-        statuses: Statuses::start(client.clone(), &clock, &shutdown),
+        statuses: Statuses::start(client.clone(), &clock, &shutdown, joined.nodes),
         checkpoints: Checkpoints::open(checkpoint_dir(&settings.state_dir))?,
         objects: Objects::new(client.clone(), objects_dir(&settings)?),
         services: joined.services.clone(),

@@ -22,6 +22,8 @@ pub struct View<'a> {
     pub ip: Option<String>,
     /// The node's InternalIP.
     pub host_ip: &'a str,
+    /// The conditions as last told; where there are none yet, the pod's own count.
+    pub told: &'a [PodCondition],
     /// When the kubelet first saw the pod.
     pub start_time: Timestamp,
     /// The pod was told to end for this reason, with this message (deadline, eviction).
@@ -65,9 +67,15 @@ fn container_status(
     container: &Container,
     record: &Record,
     default_reason: &str,
+    ending: bool,
 ) -> ContainerStatus {
     let mut id = String::new();
-    let state = match (&record.state, &record.problem) {
+    // What ended in a pod that goes does not wait for another run.
+    let problem = match (&record.state, ending) {
+        (State::Terminated(_), true) => &None,
+        _ => &record.problem,
+    };
+    let state = match (&record.state, problem) {
         (State::Running { started_at, id: own }, _) => {
             id.clone_from(own);
             ContainerState {
@@ -83,7 +91,7 @@ fn container_status(
         (State::Waiting, None) => waiting(default_reason, ""),
     };
     // A run that waits to be repeated shows as the last state.
-    let last = match (&record.state, &record.problem) {
+    let last = match (&record.state, problem) {
         (State::Terminated(ended), Some(_)) => {
             id.clone_from(&ended.id);
             Some(ended)
@@ -111,6 +119,7 @@ pub fn generate(view: &View<'_>) -> PodStatus {
     let blank = Record::default();
     let record = |c: &Container| view.records.get(&c.name).unwrap_or(&blank);
     let progress = init_progress(pod, view.records);
+    let ending = view.finished || pod.metadata.deletion_timestamp.is_some();
     let main_reason = if pod.spec.init_containers.is_empty() || progress == InitProgress::Done {
         "ContainerCreating"
     } else {
@@ -120,7 +129,7 @@ pub fn generate(view: &View<'_>) -> PodStatus {
         .spec
         .init_containers
         .iter()
-        .map(|c| container_status(c, record(c), "PodInitializing"))
+        .map(|c| container_status(c, record(c), "PodInitializing", ending))
         .collect();
     // An init container that succeeded counts as ready.
     for (status, container) in init_statuses.iter_mut().zip(&pod.spec.init_containers) {
@@ -129,9 +138,18 @@ pub fn generate(view: &View<'_>) -> PodStatus {
             status.ready = ended.is_some_and(|e| e.exit_code == 0) && !record(container).running();
         }
     }
-    let statuses: Vec<ContainerStatus> =
-        pod.spec.containers.iter().map(|c| container_status(c, record(c), main_reason)).collect();
-    let phase = match view.failure {
+    let mut statuses: Vec<ContainerStatus> = pod
+        .spec
+        .containers
+        .iter()
+        .map(|c| container_status(c, record(c), main_reason, ending))
+        .collect();
+    if view.finished && progress == InitProgress::Done {
+        statuses.iter_mut().for_each(account_for);
+    }
+    // While a container may still run, the pod has not failed yet.
+    let failure = view.failure.filter(|_| view.finished);
+    let phase = match failure {
         Some(_) => "Failed",
         None => phase(view, progress),
     };
@@ -146,22 +164,48 @@ pub fn generate(view: &View<'_>) -> PodStatus {
         qos_class: pod.status.qos_class.clone(),
         init_container_statuses: init_statuses,
         container_statuses: statuses,
-        reason: view.failure.map(|(reason, _)| reason.to_owned()),
-        message: view.failure.map(|(_, message)| message.to_owned()),
+        reason: failure.map(|(reason, _)| reason.to_owned()),
+        message: failure.map(|(_, message)| message.to_owned()),
         ..PodStatus::default()
     };
     status.conditions = conditions(view, &status, phase, progress);
     status
 }
 
+/// A container of a pod that has ended must have ended, too: one that never ran counts as lost (`TerminatePod`).
+fn account_for(status: &mut ContainerStatus) {
+    if status.state.as_ref().is_some_and(|s| s.terminated.is_none()) {
+        status.state = Some(ContainerState {
+            terminated: Some(ContainerStateTerminated {
+                exit_code: 137,
+                reason: Some("ContainerStatusUnknown".into()),
+                message: Some(
+                    "The container could not be located when the pod was terminated".into(),
+                ),
+                ..ContainerStateTerminated::default()
+            }),
+            ..ContainerState::default()
+        });
+    }
+}
+
+/// The phase of a pod whose containers have all been stopped for good.
+fn final_phase(view: &View<'_>) -> &'static str {
+    let succeeded = |c: &Container| {
+        let record = view.records.get(&c.name);
+        record.and_then(Record::ended).is_some_and(|ended| ended.exit_code == 0)
+    };
+    if view.pod.spec.containers.iter().all(succeeded) { "Succeeded" } else { "Failed" }
+}
+
 fn phase(view: &View<'_>, progress: InitProgress) -> &'static str {
     let pod = view.pod;
     let policy = pod.spec.restart_policy.as_deref().unwrap_or("Always");
-    match progress {
-        InitProgress::At(_) => return "Pending",
-        InitProgress::Failed if view.finished => return "Failed",
-        InitProgress::Failed => return "Pending",
-        InitProgress::Done => {}
+    if view.finished {
+        return final_phase(view);
+    }
+    if progress != InitProgress::Done {
+        return "Pending";
     }
     let (mut running, mut waiting, mut succeeded, mut failed) = (0, 0, 0, 0);
     for container in &pod.spec.containers {
@@ -190,8 +234,6 @@ fn phase(view: &View<'_>, progress: InitProgress) -> &'static str {
         return "Pending";
     }
     match policy {
-        _ if view.finished && failed == 0 => "Succeeded",
-        _ if view.finished => "Failed",
         "Always" => "Running",
         "OnFailure" if failed > 0 => "Running",
         _ if failed == 0 => "Succeeded",
@@ -207,10 +249,11 @@ fn condition(
     reason: Option<(&str, String)>,
 ) -> PodCondition {
     let status = if fulfilled { "True" } else { "False" };
-    let former = view.pod.status.conditions.iter().find(|c| c.type_ == type_);
+    let known = if view.told.is_empty() { &view.pod.status.conditions[..] } else { view.told };
+    let former = known.iter().find(|c| c.type_ == type_);
     let since = former
         .filter(|c| c.status == status)
-        .and_then(|c| c.last_transition_time.clone())
+        .and_then(|c| c.last_transition_time)
         .or_else(|| time(view.now));
     PodCondition {
         type_: type_.to_owned(),

@@ -4,7 +4,7 @@
 //! that come faster than they can be sent are merged. A status is a strategic merge patch under the pod's uid: it
 //! names the kubelet's own conditions only, so that nobody else's are touched, and clears fields that are no more.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use apimachinery::{
     api::core::{Pod, PodStatus},
@@ -19,13 +19,16 @@ use tokio::sync::Notify;
 
 use crate::status::OWN_CONDITIONS;
 
-/// How many statuses travel at once.
-const WORKERS: usize = 16;
+/// How many statuses of a process travel at once, over all its nodes, and of each node.
+const WORKERS: (usize, usize) = (64, 16);
+/// Pauses after a failure: an API server that was away for long is not kept waiting for longer.
+const RETRY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(10));
 
 struct Slot {
     key: ObjectKey,
-    wanted: Value,
-    sent: Value,
+    /// Shared with `sent` once it has been sent.
+    wanted: Arc<Value>,
+    sent: Arc<Value>,
 }
 
 struct Inner {
@@ -40,17 +43,18 @@ struct Inner {
 pub struct Statuses(Arc<Inner>);
 
 impl Statuses {
-    /// Starts sending.
+    /// Starts sending, as one of so many nodes of the process.
     #[must_use]
-    pub fn start(client: Client, clock: &Clock, shutdown: &Shutdown) -> Self {
+    pub fn start(client: Client, clock: &Clock, shutdown: &Shutdown, nodes: usize) -> Self {
+        let workers = (WORKERS.0 / nodes.max(1)).clamp(1, WORKERS.1);
         let statuses = Self(Arc::new(Inner {
             client,
             slots: Mutex::default(),
-            queue: WorkQueue::new(clock),
+            queue: WorkQueue::with_retry(clock, RETRY.0, RETRY.1),
             sent: Notify::new(),
         }));
         let sender = statuses.clone();
-        controller::run(shutdown, "pod status", &statuses.0.queue, WORKERS, move |uid: String| {
+        controller::run(shutdown, "pod status", &statuses.0.queue, workers, move |uid: String| {
             let sender = sender.clone();
             async move { sender.send(&uid).await.map(|()| controller::Action::Done) }
         });
@@ -58,8 +62,8 @@ impl Statuses {
     }
 
     /// The newest status of a pod.
-    pub fn set(&self, pod: &Pod, status: PodStatus) {
-        let wanted = own_part(&status);
+    pub fn set(&self, pod: &Pod, status: &PodStatus) {
+        let wanted = Arc::new(own_part(status));
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let mut slots = self.0.slots.lock();
         let slot = slots.entry(uid.clone()).or_insert_with(|| Slot {
@@ -67,8 +71,8 @@ impl Statuses {
                 namespace: pod.metadata.namespace.clone().unwrap_or_default(),
                 name: pod.metadata.name.clone().unwrap_or_default(),
             },
-            wanted: Value::Null,
-            sent: own_part(&pod.status),
+            wanted: Arc::default(),
+            sent: Arc::new(own_part(&pod.status)),
         });
         if slot.wanted == wanted || (slot.wanted.is_null() && slot.sent == wanted) {
             slot.wanted = wanted;
@@ -92,6 +96,8 @@ impl Statuses {
             Err(status) if status.is_not_found() || status.is_conflict() => {
                 tracing::debug!(pod = %key, %status, "its status is not wanted any more");
             }
+            // The next attempt may fare better: the server is away, or busy.
+            Err(status) if status.code >= 500 || status.code == 429 => return Err(status),
             Err(status) if client::wire::transport_failure(&status).is_some() => {
                 return Err(status);
             }
@@ -106,7 +112,7 @@ impl Statuses {
         Ok(())
     }
 
-    fn next(&self, uid: &str) -> Option<(ObjectKey, Value, Value)> {
+    fn next(&self, uid: &str) -> Option<(ObjectKey, Arc<Value>, Value)> {
         let slots = self.0.slots.lock();
         let slot = slots.get(uid)?;
         if slot.wanted == slot.sent || slot.wanted.is_null() {
@@ -176,11 +182,20 @@ fn difference(old: &Value, new: &Value) -> Value {
             patch.insert(key.clone(), value.clone());
         }
     }
-    for condition in patch.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
+    for condition in patch.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten()
+    {
         if let Some(fields) = condition.as_object_mut() {
             for name in ["reason", "message"] {
                 fields.entry(name).or_insert(Value::Null);
             }
+        }
+    }
+    // Lists that a patch merges by address must lose the former one.
+    for key in ["podIPs", "hostIPs"] {
+        if old.contains_key(key)
+            && let Some(list) = patch.get_mut(key).and_then(Value::as_array_mut)
+        {
+            list.push(json!({"$patch": "replace"}));
         }
     }
     for key in old.keys().filter(|key| !new.contains_key(*key)) {

@@ -52,7 +52,6 @@ impl KubeletStreams {
     }
 
     /// The routes.
-    #[must_use]
     pub fn router(self) -> axum::Router {
         tonic::service::Routes::new(StreamsServer::new(self)).into_axum_router()
     }
@@ -82,7 +81,7 @@ fn choose_container(pod: &Pod, name: &str) -> Result<String, Status> {
         return if all.any(|c| c == name) {
             Ok(name.to_owned())
         } else {
-            Err(Status::bad_request(&format!(
+            Err(Status::bad_request(format!(
                 "container {name} is not valid for pod {}",
                 pod.metadata.name.as_deref().unwrap_or_default()
             )))

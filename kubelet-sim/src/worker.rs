@@ -7,8 +7,13 @@
 //! | part | does |
 //! |---|---|
 //! | [`start`] | one container: volumes, environment, image, creation, hook |
+//! | [`probing`] | what probes report, and what follows |
 //! | [`stop`] | the end of containers and of the pod: hooks, grace, order |
+//!
+//! Whatever takes long (a grace period, a hook) runs in `events`, beside the worker, so that a deletion, a shorter grace
+//! period and the node's own end are always heard.
 
+mod probing;
 mod start;
 mod stop;
 
@@ -17,10 +22,10 @@ pub(crate) use start::hook_request;
 use client::events::EventType;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use apimachinery::api::core::{Container as ContainerSpec, Pod};
+use apimachinery::api::core::{Container as ContainerSpec, Pod, PodCondition};
 use cni::network::Sandbox;
-use container_runtime::{Container, ContainerState, Exit};
-use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use container_runtime::{Container, ContainerState, Exit, logs::LogOptions};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use jiff::Timestamp;
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, watch};
@@ -30,9 +35,10 @@ use crate::{
     checkpoint::PodCheckpoint,
     lifecycle::{self, Action, Ended, Record, Records, State},
     node::NodeContext,
-    probes::{self, Finding, Kind, Report},
+    probes::Report,
     status,
 };
+use probing::ProbeTasks;
 
 /// What of a pod other parts of the kubelet may see: its running containers and where their logs are.
 #[derive(Clone, Default)]
@@ -66,9 +72,15 @@ pub struct PodWorker {
     finished: bool,
     volumes_ready: bool,
     volumes_retry: Option<Duration>,
+    volumes_failures: u32,
+    /// It had ended, and the API server knew, before this process started.
+    settled: bool,
+    /// The conditions as last told.
+    told: Vec<PodCondition>,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
-    probe_reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
-    probe_tasks: BTreeMap<String, CancellationToken>,
+    /// Made with the first probe: most pods have none.
+    reports: Option<(mpsc::Sender<Report>, mpsc::Receiver<Report>)>,
+    probe_tasks: BTreeMap<String, ProbeTasks>,
     tasks: TaskTracker,
 }
 
@@ -104,8 +116,11 @@ impl PodWorker {
             finished: false,
             volumes_ready: false,
             volumes_retry: None,
+            volumes_failures: 0,
+            settled: false,
+            told: Vec::new(),
             events: FuturesUnordered::new(),
-            probe_reports: mpsc::channel(64),
+            reports: None,
             probe_tasks: BTreeMap::new(),
             tasks: TaskTracker::new(),
             node,
@@ -114,6 +129,9 @@ impl PodWorker {
         if let Some(checkpoint) = checkpoint {
             worker.start_time = checkpoint.start_time.0;
             worker.records = checkpoint.after_reboot(&worker.node.clock);
+            worker.settled = is_terminal(&worker.pod);
+            worker.finished = worker.settled;
+            worker.recall_logs();
         }
         worker
     }
@@ -131,7 +149,15 @@ impl PodWorker {
                 self.end_tasks().await;
                 return outcome;
             }
-            let next = self.turn().await;
+            let next = tokio::select! {
+                biased;
+                () = stop.cancelled() => None,
+                next = self.turn() => next,
+            };
+            if stop.is_cancelled() {
+                self.end_tasks().await;
+                return Outcome::NodeStopped;
+            }
             self.publish();
             let clock = self.node.clock.clone();
             let timer = async {
@@ -142,17 +168,14 @@ impl PodWorker {
             };
             tokio::select! {
                 biased;
-                () = stop.cancelled() => {
-                    self.end_tasks().await;
-                    return Outcome::NodeStopped;
-                }
+                () = stop.cancelled() => {}
                 changed = updates.changed() => {
                     if changed.is_ok() {
                         self.pod = updates.borrow_and_update().clone();
                     }
                 }
                 Some(event) = self.events.next(), if !self.events.is_empty() => self.on_event(event),
-                Some(report) = self.probe_reports.1.recv() => self.on_report(report),
+                report = probing::next(&mut self.reports) => self.on_report(report),
                 () = timer => {}
             }
         }
@@ -164,11 +187,8 @@ impl PodWorker {
     }
 
     async fn end_tasks(&mut self) {
-        for token in self.probe_tasks.values() {
-            token.cancel();
-        }
         self.probe_tasks.clear();
-        self.probe_reports.1.close();
+        self.reports = None;
         self.tasks.close();
         self.tasks.wait().await;
     }
@@ -178,24 +198,20 @@ impl PodWorker {
         if self.finished {
             return None;
         }
-        if let Some(left) = self.past_deadline() {
-            if left.is_zero() {
-                self.failure = Some((
-                    "DeadlineExceeded",
-                    "Pod was active on the node longer than the specified deadline",
-                ));
-                self.node.event(
-                    &self.pod,
-                    EventType::Normal,
-                    "DeadlineExceeded",
-                    "Pod was active on the node longer than the specified deadline",
-                );
-                let grace = self.grace();
-                self.stop_all(grace).await;
-                self.finished = true;
-                return None;
-            }
+        if self.failure.is_none() && self.past_deadline().is_some_and(|left| left.is_zero()) {
+            let message = "Pod was active on the node longer than the specified deadline";
+            self.failure = Some(("DeadlineExceeded", message));
+            self.node.event(&self.pod, EventType::Normal, "DeadlineExceeded", message);
+            let ending = self.stop_all(self.grace());
+            self.events.push(Box::pin(ending.map(|()| Event::Stopped)));
         }
+        if self.failure.is_some() {
+            if !self.records.values().any(Record::running) {
+                self.finish();
+            }
+            return None;
+        }
+        self.restart_changed();
         loop {
             let now = self.node.clock.monotonic();
             let actions = lifecycle::plan(&self.pod, &self.records, now);
@@ -205,15 +221,11 @@ impl PodWorker {
                     Action::Start(name) => progressed |= self.start(&name).await,
                     Action::BackOff { name, wait, until } => self.back_off(&name, wait, until),
                     Action::StopSidecars(names) => {
-                        for name in names {
-                            let grace = self.grace();
-                            self.stop_one(&name, grace).await;
-                        }
-                        progressed = true;
+                        let ending = self.stop_in_order(&names, self.grace());
+                        self.events.push(Box::pin(ending.map(|()| Event::Stopped)));
                     }
                     Action::Finished => {
-                        self.finished = true;
-                        self.release_network();
+                        self.finish();
                         return None;
                     }
                 }
@@ -223,6 +235,32 @@ impl PodWorker {
             }
         }
         self.next_due()
+    }
+
+    fn finish(&mut self) {
+        self.finished = true;
+        self.release_network();
+    }
+
+    /// Stops containers that run another image than the pod names by now: the one field of theirs that may change.
+    fn restart_changed(&mut self) {
+        let spec = &self.pod.spec;
+        let changed: Vec<String> = spec
+            .containers
+            .iter()
+            .chain(&spec.init_containers)
+            .filter(|c| {
+                self.records.get(&c.name).is_some_and(|r| {
+                    r.running() && !r.stopping && r.image != c.image.as_deref().unwrap_or_default()
+                })
+            })
+            .map(|c| c.name.clone())
+            .collect();
+        for name in changed {
+            let text = format!("Container {name} definition changed, will be restarted");
+            let grace = self.grace();
+            self.stop_for_restart(&name, grace, &text);
+        }
     }
 
     fn next_due(&self) -> Option<Duration> {
@@ -279,6 +317,7 @@ impl PodWorker {
                 if let Some(running) = current.filter(|c| c.id().to_string() == run) {
                     self.killing(&container, "FailedPostStartHook");
                     let grace = self.grace();
+                    self.mark_stopping(&container);
                     self.events.push(Box::pin(async move {
                         running.stop(grace).await;
                         Event::Stopped
@@ -290,9 +329,7 @@ impl PodWorker {
     }
 
     fn exited(&mut self, name: &str, run: &str, exit: Exit) {
-        if let Some(token) = self.probe_tasks.remove(name) {
-            token.cancel();
-        }
+        self.probe_tasks.remove(name);
         let at = self.node.clock.monotonic();
         let Some(record) = self.records.get_mut(name) else { return };
         if !matches!(&record.state, State::Running { id, .. } if id == run) {
@@ -306,103 +343,18 @@ impl PodWorker {
         record.retry_at = None;
     }
 
-    fn on_report(&mut self, report: Report) {
-        let Some(record) = self.records.get_mut(&report.container) else { return };
-        if !matches!(&record.state, State::Running { id, .. } if *id == report.run)
-            || record.stopping
-        {
-            return;
-        }
-        let name = report.container.clone();
-        match (report.kind, report.finding) {
-            (kind, Finding::Unhealthy(message)) => {
-                let text = format!("{} probe failed: {message}", kind.name());
-                self.container_event(&name, EventType::Warning, "Unhealthy", &text);
-            }
-            (Kind::Startup, Finding::Success) => {
-                record.started = true;
-                let has_readiness = self.spec(&name).is_some_and(|c| c.readiness_probe.is_some());
-                if let Some(record) = self.records.get_mut(&name) {
-                    record.ready = !has_readiness;
-                }
-                self.start_probes(&name, &[Kind::Readiness, Kind::Liveness]);
-            }
-            (Kind::Readiness, Finding::Success) => record.ready = true,
-            (Kind::Readiness, Finding::Failure(_)) => record.ready = false,
-            (Kind::Liveness, Finding::Success) => {}
-            (kind @ (Kind::Liveness | Kind::Startup), Finding::Failure(_)) => {
-                let text = format!(
-                    "Container {name} failed {} probe, will be restarted",
-                    kind.name().to_lowercase()
-                );
-                self.container_event(&name, EventType::Normal, "Killing", &text);
-                let grace = self.probe_grace(&name, kind);
-                record_stopping(&mut self.records, &name);
-                if let Some(stopping) = self.stop_future(&name, grace) {
-                    self.events.push(Box::pin(async move {
-                        stopping.await;
-                        Event::Stopped
-                    }));
-                }
-            }
-        }
-    }
-
-    fn probe_grace(&self, name: &str, kind: Kind) -> Duration {
-        let own = self.spec(name).and_then(|c| match kind {
-            Kind::Liveness => c.liveness_probe.as_ref(),
-            Kind::Startup => c.startup_probe.as_ref(),
-            Kind::Readiness => None,
-        });
-        let seconds = own
-            .and_then(|p| p.termination_grace_period_seconds)
-            .and_then(|s| u64::try_from(s).ok());
-        seconds.map_or_else(|| self.grace(), Duration::from_secs)
-    }
-
-    fn start_probes(&mut self, name: &str, kinds: &[Kind]) {
-        let Some(spec) = self.spec(name).cloned() else { return };
-        let running = self.shared.read().containers.get(name).cloned();
-        let (Some(running), Some(sandbox)) = (running, &self.sandbox) else { return };
-        let target = probes::Target {
-            node: self.node.own_sandbox(),
-            pod_ip: sandbox.ip(),
-            spec: spec.clone(),
-            running,
-            clock: self.node.clock.clone(),
-        };
-        let token = self.probe_tasks.entry(name.to_owned()).or_default().clone();
-        for kind in kinds {
-            let probe = match kind {
-                Kind::Startup => &spec.startup_probe,
-                Kind::Readiness => &spec.readiness_probe,
-                Kind::Liveness => &spec.liveness_probe,
-            };
-            let Some(probe) = probe.clone() else { continue };
-            let task = probes::run(target.clone(), *kind, probe, self.probe_reports.0.clone());
-            let token = token.clone();
-            self.tasks.spawn(async move {
-                tokio::select! {
-                    () = task => {}
-                    () = token.cancelled() => {}
-                }
-            });
-        }
-    }
-
     fn spec(&self, name: &str) -> Option<&ContainerSpec> {
         let spec = &self.pod.spec;
         spec.containers.iter().chain(&spec.init_containers).find(|c| c.name == name)
     }
 
+    /// The grace period: the deletion's, else the pod's; a second at least. A deletion with 0 takes the object away at
+    /// once and leaves the containers the pod's own time (`calculateEffectiveGracePeriod`).
     fn grace(&self) -> Duration {
-        let seconds = self
-            .pod
-            .metadata
-            .deletion_grace_period_seconds
-            .or(self.pod.spec.termination_grace_period_seconds)
-            .unwrap_or(30);
-        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+        let of_deletion = self.pod.metadata.deletion_grace_period_seconds.filter(|s| *s > 0);
+        let seconds =
+            of_deletion.or(self.pod.spec.termination_grace_period_seconds).unwrap_or(30).max(1);
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(1))
     }
 
     fn container_event(&self, name: &str, type_: EventType, reason: &str, message: &str) {
@@ -418,37 +370,39 @@ impl PodWorker {
     }
 
     /// Hands the status on to the API server, if it differs from what that has.
-    fn publish(&self) {
+    fn publish(&mut self) {
+        if self.settled {
+            return;
+        }
         let status = status::generate(&status::View {
             pod: &self.pod,
             records: &self.records,
             ip: self.sandbox.as_ref().map(|s| s.ip().to_string()),
             host_ip: &self.node.host_ip,
+            told: &self.told,
             start_time: self.start_time,
             failure: self.failure,
             finished: self.finished,
             now: self.node.clock.now(),
         });
-        self.node.statuses.set(&self.pod, status);
+        self.told.clone_from(&status.conditions);
+        self.node.statuses.set(&self.pod, &status);
         let kept = PodCheckpoint::of(&self.pod, &self.records, self.start_time);
-        self.node.checkpoints.save(&self.uid, kept);
+        self.node.checkpoints.save(&self.uid, &kept);
     }
 
     /// A pod that ended keeps its record, but neither address nor connections.
     fn release_network(&mut self) {
-        if self.sandbox.is_some()
-            && let Err(e) = self.node.network.del(&self.uid)
-        {
+        // Also where this process never made it: after a reboot the address is still kept.
+        if let Err(e) = self.node.network.del(&self.uid) {
             tracing::error!(pod = %self.uid, error = %e, "cannot release the pod's network");
         }
     }
 }
 
-fn record_stopping(records: &mut Records, name: &str) {
-    if let Some(record) = records.get_mut(name) {
-        record.stopping = true;
-        record.ready = false;
-    }
+/// Whether the pod has ended, as far as the API server knows.
+pub(crate) fn is_terminal(pod: &Pod) -> bool {
+    matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"))
 }
 
 /// How a container's run ended.
@@ -475,13 +429,33 @@ fn next_run(record: &mut Record, clock: &component_base::clock::Clock) {
     }
     record.problem = None;
     record.retry_at = None;
+    record.must_restart = false;
+    record.begun = true;
 }
 
-/// Waits for the end of a run.
-async fn exit_of(name: String, container: Container) -> Event {
+/// Lines and bytes of its log that stand in for a termination message.
+const FALLBACK: (u64, usize) = (80, 2048);
+
+/// Waits for the end of a run. With `from_log`, the end of its log is the message of a run that failed without one.
+async fn exit_of(name: String, container: Container, from_log: bool) -> Event {
     let run = format!("containerd://{}", container.id());
-    let exit = container.wait().await;
+    let mut exit = container.wait().await;
+    if from_log && exit.code != 0 && exit.message.is_empty() {
+        exit.message = end_of_log(&container).await;
+    }
     Event::Exited(name, run, exit)
+}
+
+async fn end_of_log(container: &Container) -> String {
+    let options = LogOptions { tail_lines: Some(FALLBACK.0), ..LogOptions::default() };
+    let mut text = Vec::new();
+    if let Ok(mut reader) = container.logs(options) {
+        while let Ok(Some(chunk)) = reader.next_chunk().await {
+            text.extend_from_slice(&chunk);
+        }
+    }
+    let excess = text.len().saturating_sub(FALLBACK.1);
+    String::from_utf8_lossy(&text[excess..]).into_owned()
 }
 
 /// Whether the container still runs.

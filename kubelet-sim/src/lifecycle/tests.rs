@@ -16,19 +16,24 @@ fn ended(exit_code: i32) -> State {
 }
 
 /// `w` waits, `r` runs and has started, `s` runs and has not started, `0`/`1` ended so, `c` ended with 1 and is in
-/// back-off.
+/// back-off, `m` ended with 0 but was stopped to be started again; `o` had ended with 0 before the node's reboot, `k` was
+/// killed by it.
 fn record(state: char) -> Record {
+    let begun = true;
     let running = State::Running { started_at: Timestamp::UNIX_EPOCH, id: String::new() };
     match state {
         'w' => Record::default(),
-        'r' => Record { state: running, started: true, ready: true, ..Record::default() },
-        's' => Record { state: running, ..Record::default() },
-        '0' => Record { state: ended(0), ..Record::default() },
-        '1' => Record { state: ended(1), ..Record::default() },
+        'r' => Record { state: running, started: true, ready: true, begun, ..Record::default() },
+        's' => Record { state: running, begun, ..Record::default() },
+        '0' => Record { state: ended(0), begun, ..Record::default() },
+        '1' => Record { state: ended(1), begun, ..Record::default() },
+        'o' => Record { state: ended(0), ..Record::default() },
+        'k' => Record { state: ended(255), ..Record::default() },
+        'm' => Record { state: ended(0), begun, must_restart: true, ..Record::default() },
         'c' => {
             let mut backoff = Backoff::default();
             backoff.restarted(Duration::from_secs(90), Duration::from_secs(90));
-            Record { state: ended(1), backoff, ..Record::default() }
+            Record { state: ended(1), backoff, begun, ..Record::default() }
         }
         other => unreachable!("no state {other}"),
     }
@@ -111,4 +116,24 @@ fn sidecars_end_after_the_main_containers_in_reverse_order() {
     check("Never", "s1:r s2:r m1:0", "stop s2 s1");
     check("OnFailure", "s1:r m1:0", "stop s1");
     check("Never", "s1:0 m1:0", "finished");
+}
+
+#[test]
+fn a_container_stopped_to_be_restarted_starts_whatever_its_exit_code() {
+    check("OnFailure", "m1:m", "start m1");
+    check("Always", "m1:m m2:r", "start m1");
+}
+
+#[test]
+fn after_a_reboot_init_containers_run_again_where_the_pod_goes_on() {
+    check("Always", "i1:o i2:o m1:k", "start i1");
+    check("Always", "i1:0 i2:o m1:k", "start i2");
+    check("Always", "i1:0 i2:0 m1:k m2:k", "start m1, start m2");
+    check("Always", "i1:k m1:w", "start i1");
+    check("Always", "s1:k m1:k", "start s1");
+    check("Always", "s1:k i1:o m1:k", "start s1");
+    check("OnFailure", "i1:o m1:o", "finished");
+    check("OnFailure", "i1:0 m1:o m2:k", "start m2");
+    check("Never", "i1:o m1:k", "finished");
+    check("Never", "i1:k m1:w", "finished");
 }

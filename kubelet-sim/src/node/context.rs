@@ -128,8 +128,7 @@ impl NodeContext {
             services.extend(self.services.get(&key).map(|s| (*s).clone()));
         }
         services.sort_by(|a, b| {
-            let key =
-                |s: &Service| (s.metadata.creation_timestamp.clone(), s.metadata.name.clone());
+            let key = |s: &Service| (s.metadata.creation_timestamp, s.metadata.name.clone());
             key(a).cmp(&key(b))
         });
         services

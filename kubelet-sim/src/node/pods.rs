@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::NodeContext;
 use crate::{
     checkpoint::PodCheckpoint,
-    worker::{PodWorker, Shared},
+    worker::{PodWorker, Shared, is_terminal},
 };
 
 /// What is known of the pods by uid: for logs, exec and their kin.
@@ -38,7 +38,9 @@ impl PodTable {
     ) -> Option<(Arc<Pod>, Arc<RwLock<Shared>>)> {
         let table = self.0.read();
         let entry = if uid.is_empty() {
-            table.values().find(|e| e.namespace == namespace && e.name == name)
+            // Of namesakes the one that is not on its way out.
+            let namesakes = table.values().filter(|e| e.namespace == namespace && e.name == name);
+            namesakes.min_by_key(|e| e.pod.metadata.deletion_timestamp.is_some())
         } else {
             table.get(uid)
         };
@@ -81,10 +83,7 @@ pub(crate) async fn follow_pods(node: Arc<NodeContext>, table: PodTable, shutdow
     for checkpoint in node.checkpoints.load() {
         let pod = Arc::new(checkpoint.pod.clone());
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        let ended = matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"));
-        if !ended {
-            workers.insert(uid, start(pod, Some(checkpoint)));
-        }
+        workers.insert(uid, start(pod, Some(checkpoint)));
     }
     let source = ListWatch {
         field_selector: format!("spec.nodeName={}", node.settings.name),
@@ -108,7 +107,7 @@ pub(crate) async fn follow_pods(node: Arc<NodeContext>, table: PodTable, shutdow
                     objects.iter().filter_map(|p| p.metadata.uid.as_deref()).collect();
                 // A worker whose sender is dropped ends its pod.
                 workers.retain(|uid, _| present.contains(uid.as_str()));
-                release_addresses(&node, &present);
+                release_addresses(&node, &table, &present);
                 objects
             }
             Change::Applied(pod) => vec![pod],
@@ -130,24 +129,29 @@ pub(crate) async fn follow_pods(node: Arc<NodeContext>, table: PodTable, shutdow
             } else if !is_terminal(&pod) {
                 workers.insert(uid, start(pod, None));
             } else if pod.metadata.deletion_timestamp.is_some() {
-                node.statuses.delete(&pod, &node.clock).await;
+                let (node, token) = (node.clone(), shutdown.token().clone());
+                tasks.spawn(async move {
+                    token.run_until_cancelled(node.statuses.delete(&pod, &node.clock)).await;
+                });
             }
         }
     }
     // The workers' senders live until they have seen the node's end: a dropped one would mean a deleted pod.
+    // Nobody hears of their ends any more: more of them than the channel holds must not wait for that.
+    drop(ended);
     tasks.close();
     tasks.wait().await;
     drop(workers);
 }
 
-/// A pod that ended before this process started needs no worker.
-fn is_terminal(pod: &Pod) -> bool {
-    matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"))
-}
-
-/// Frees the addresses of pods that vanished while the node was down.
-fn release_addresses(node: &NodeContext, present: &std::collections::HashSet<&str>) {
-    match node.network.release_all_but(|uid| present.contains(uid)) {
+/// Frees the addresses of pods that vanished while the node was down; not of those that are just being ended.
+fn release_addresses(
+    node: &NodeContext,
+    table: &PodTable,
+    present: &std::collections::HashSet<&str>,
+) {
+    let ending = table.0.read();
+    match node.network.release_all_but(|uid| present.contains(uid) || ending.contains_key(uid)) {
         Ok(released) if !released.is_empty() => {
             tracing::info!(count = released.len(), "released the addresses of vanished pods");
         }

@@ -146,8 +146,8 @@ fn conditions(clock: &Clock) -> Vec<NodeCondition> {
         status: status.to_owned(),
         reason: Some(reason.to_owned()),
         message: Some(message.to_owned()),
-        last_heartbeat_time: now.clone(),
-        last_transition_time: now.clone(),
+        last_heartbeat_time: now,
+        last_transition_time: now,
     })
     .collect()
 }
@@ -172,7 +172,7 @@ async fn report(
         }
     }
     let wanted: Value = serde_json::to_value(&wanted)
-        .map_err(|e| Status::internal(&format!("cannot encode a node's status: {e}")))?;
+        .map_err(|e| Status::internal(format!("cannot encode a node's status: {e}")))?;
     let patch = Patch::Strategic(json!({"status": wanted}));
     client.patch("", &settings.name, &patch, "status").await
 }

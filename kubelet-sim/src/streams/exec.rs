@@ -30,7 +30,7 @@ fn running(target: &Target) -> Result<Container, Status> {
     let found = target.shared.read().containers.get(&target.container).cloned();
     found
         .filter(|c| matches!(c.state(), ContainerState::Running { .. }))
-        .ok_or_else(|| Status::internal(&format!("container not found (\"{}\")", target.container)))
+        .ok_or_else(|| Status::internal(format!("container not found (\"{}\")", target.container)))
 }
 
 fn message(kind: Output) -> Result<v1::ExecOutput, tonic::Status> {
@@ -63,7 +63,7 @@ pub(super) fn exec(
     let request = ExecRequest { command: start.command, stdin: start.stdin, tty: start.tty };
     let mut session = match container.exec(request) {
         Ok(session) => session,
-        Err(error @ ExecError::NotRunning(_)) => return Err(Status::internal(&error.to_string())),
+        Err(error @ ExecError::NotRunning(_)) => return Err(Status::internal(error.to_string())),
         Err(error) => return Ok(refused(&error)),
     };
     let (sender, receiver) = mpsc::channel(DEPTH);

@@ -24,7 +24,7 @@ pub(super) fn read(
     };
     let missing = |path: Option<PathBuf>| {
         path.ok_or_else(|| {
-            Status::bad_request(&format!(
+            Status::bad_request(format!(
                 "previous terminated container {container:?} in pod {pod:?} not found"
             ))
         })
@@ -34,10 +34,13 @@ pub(super) fn read(
         LogReader::open(&previous, LogOptions { follow: false, ..options }, None)
     } else if let Some(running) = running {
         running.logs(options)
+    } else if let Some((path, _)) = paths {
+        // Of a run before the node's reboot.
+        LogReader::open(&path, LogOptions { follow: false, ..options }, None)
     } else {
-        return Err(Status::bad_request(&waiting_message(target, pod)));
+        return Err(Status::bad_request(waiting_message(target, pod)));
     };
-    let reader = reader.map_err(|e| Status::internal(&e.to_string()))?;
+    let reader = reader.map_err(|e| Status::internal(e.to_string()))?;
     Ok(Box::pin(futures::stream::unfold(Some(reader), |reader| async move {
         let mut reader = reader?;
         match reader.next_chunk().await {
@@ -70,7 +73,7 @@ fn options(request: &v1::LogsRequest, clock: &Clock) -> Result<LogOptions, Statu
         (None, "") => None,
         (None, text) => Some(
             text.parse::<Timestamp>()
-                .map_err(|e| Status::bad_request(&format!("sinceTime {text:?}: {e}")))?,
+                .map_err(|e| Status::bad_request(format!("sinceTime {text:?}: {e}")))?,
         ),
     };
     Ok(LogOptions {

@@ -34,15 +34,15 @@ pub(super) async fn forward(
     let port = u16::try_from(port)
         .ok()
         .filter(|port| *port > 0)
-        .ok_or_else(|| Status::bad_request(&format!("invalid port number: {port}")))?;
+        .ok_or_else(|| Status::bad_request(format!("invalid port number: {port}")))?;
     let sandbox = target.shared.read().sandbox.clone();
     let pod = target.pod.metadata.name.clone().unwrap_or_default();
     let Some(sandbox) = sandbox else {
-        return Err(Status::bad_request(&format!("pod {pod:?} is not running")));
+        return Err(Status::bad_request(format!("pod {pod:?} is not running")));
     };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let stream = sandbox.connect_tcp(address).await.map_err(|e| {
-        Status::internal(&format!(
+        Status::internal(format!(
             "failed to connect to localhost:{port} inside namespace {pod:?}, IPv4: dial tcp4 {address}: connect: {}",
             crate::probes::go_error(&e)
         ))

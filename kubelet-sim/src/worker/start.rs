@@ -1,18 +1,19 @@
 //! Starting one container.
 
 use client::events::EventType;
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use apimachinery::api::core::Container as Spec;
 use cni::userspace::SandboxSpec;
 use container_runtime::{
-    Container, ContainerSpec, DeclaredPort, ExecRequest, Protocol, files::Mount, logs,
+    Container, ContainerSpec, ContainerState, DeclaredPort, ExecRequest, Protocol, files::Mount,
+    logs,
 };
 
-use super::{Event, PodWorker, State, exit_of, next_run};
+use super::{Event, PodWorker, State, ended, exit_of, next_run};
 use crate::{
     env::{Sources, environment, expand_all},
-    lifecycle::Record,
+    lifecycle::{Record, restarts},
     objects::References,
     probes::Kind,
     volumes,
@@ -20,8 +21,8 @@ use crate::{
 
 /// How long after a failure that the user must mend the next attempt is made.
 const RETRY: Duration = Duration::from_secs(10);
-/// How long after a failed volume.
-const VOLUME_RETRY: Duration = Duration::from_secs(2);
+/// How long after a failed volume or network: the first pause, which doubles each time up to [`RETRY`].
+const SANDBOX_RETRY: Duration = Duration::from_millis(500);
 
 /// Why a container cannot be started: reason and message of its waiting state.
 type Problem = (&'static str, String);
@@ -36,10 +37,17 @@ impl PodWorker {
         let record = self.records.entry(name.to_owned()).or_default();
         next_run(record, &self.node.clock);
         match self.create(&spec).await {
-            Ok(container) => {
-                self.started(&spec, &container);
-                true
-            }
+            Ok(container) => match container.start() {
+                Ok(()) => {
+                    self.container_event(name, EventType::Normal, "Started", "Container started");
+                    self.started(&spec, &container);
+                    true
+                }
+                Err(e) => {
+                    self.never_ran(&spec, &container, &e.to_string());
+                    true
+                }
+            },
             Err((reason, message)) => {
                 let retry = self.node.clock.monotonic() + RETRY;
                 let event = match reason {
@@ -68,11 +76,10 @@ impl PodWorker {
         if !self.volumes_ready {
             if let Err(message) = self.set_up_volumes().await {
                 self.node.event(&self.pod, EventType::Warning, "FailedMount", &message);
-                self.volumes_retry = Some(now + VOLUME_RETRY);
+                self.retry_sandbox();
                 return false;
             }
             self.volumes_ready = true;
-            self.volumes_retry = None;
         }
         if self.sandbox.is_none() {
             let key = SandboxSpec {
@@ -87,7 +94,10 @@ impl PodWorker {
             };
             match added {
                 Ok(sandbox) => {
-                    sandbox.set_hosts_file(self.hosts_file(&sandbox.ip().to_string()));
+                    // On the host's network it is the node's own file.
+                    if self.pod.spec.host_network != Some(true) {
+                        sandbox.set_hosts_file(self.hosts_file(&sandbox.ip().to_string()));
+                    }
                     self.shared.write().sandbox = Some(sandbox.clone());
                     self.sandbox = Some(sandbox);
                 }
@@ -101,12 +111,20 @@ impl PodWorker {
                         "FailedCreatePodSandBox",
                         &message,
                     );
-                    self.volumes_retry = Some(now + VOLUME_RETRY);
+                    self.retry_sandbox();
                     return false;
                 }
             }
         }
+        self.volumes_retry = None;
+        self.volumes_failures = 0;
         true
+    }
+
+    fn retry_sandbox(&mut self) {
+        let pause = SANDBOX_RETRY.saturating_mul(1 << self.volumes_failures.min(8)).min(RETRY);
+        self.volumes_failures += 1;
+        self.volumes_retry = Some(self.node.clock.monotonic() + pause);
     }
 
     async fn set_up_volumes(&mut self) -> Result<(), String> {
@@ -156,6 +174,9 @@ impl PodWorker {
     }
 
     fn hostname(&self) -> String {
+        if self.pod.spec.host_network == Some(true) {
+            return self.node.settings.name.clone();
+        }
         let own = self.pod.spec.hostname.clone().filter(|h| !h.is_empty());
         let mut name = own.unwrap_or_else(|| self.pod.metadata.name.clone().unwrap_or_default());
         name.truncate(63);
@@ -198,7 +219,7 @@ impl PodWorker {
         let Some(network) = self.sandbox.clone() else {
             return Err(("CreateContainerError", "the pod has no sandbox".to_owned()));
         };
-        let log_path = self.log_path(&spec.name);
+        let log_path = self.log_path(&spec.name, self.restart_count(&spec.name));
         self.remember_log(&spec.name, &log_path);
         let container = self
             .node
@@ -225,11 +246,27 @@ impl PodWorker {
             })
             .map_err(|e| ("CreateContainerError", e.to_string()))?;
         self.container_event(&spec.name, EventType::Normal, "Created", "Container created");
-        if let Err(e) = container.start() {
-            return Err(("RunContainerError", e.to_string()));
-        }
-        self.container_event(&spec.name, EventType::Normal, "Started", "Container started");
         Ok(container)
+    }
+
+    /// A container that cannot be started ends at once, with 128, and counts as a crash.
+    fn never_ran(&mut self, spec: &Spec, container: &Container, message: &str) {
+        self.container_event(
+            &spec.name,
+            EventType::Warning,
+            "Failed",
+            &format!("Error: {message}"),
+        );
+        let ContainerState::Exited(exit) = container.state() else { return };
+        let id = format!("containerd://{}", container.id());
+        let code = exit.code;
+        let at = self.node.clock.monotonic();
+        let record = self.records.entry(spec.name.clone()).or_default();
+        record.state = State::Terminated(ended(exit, at, id));
+        if restarts(&self.pod, spec, record, code) {
+            record.problem = Some(("RunContainerError".to_owned(), message.to_owned()));
+        }
+        self.publish();
     }
 
     /// Images need no pulling; the events tell what a kubelet would have done.
@@ -250,8 +287,7 @@ impl PodWorker {
         }
     }
 
-    fn log_path(&self, container: &str) -> PathBuf {
-        let restarts = self.records.get(container).map_or(0, |r| r.restarts);
+    fn log_path(&self, container: &str, restarts: i32) -> PathBuf {
         logs::path(
             &self.node.log_root(),
             self.pod.metadata.namespace.as_deref().unwrap_or_default(),
@@ -262,26 +298,28 @@ impl PodWorker {
         )
     }
 
-    fn remember_log(&self, container: &str, path: &std::path::Path) {
-        let mut shared = self.shared.write();
-        let logs: &mut BTreeMap<_, _> = &mut shared.logs;
-        let former = logs.remove(container).map(|(current, _)| current);
-        // After a reboot the run before is on disk, though this process has never seen it.
-        let former = former.or_else(|| self.log_before(container));
-        logs.insert(container.to_owned(), (path.to_owned(), former));
+    fn restart_count(&self, container: &str) -> i32 {
+        self.records.get(container).map_or(0, |r| r.restarts)
     }
 
-    fn log_before(&self, container: &str) -> Option<PathBuf> {
-        let restarts = self.records.get(container)?.restarts.checked_sub(1)?;
-        let path = logs::path(
-            &self.node.log_root(),
-            self.pod.metadata.namespace.as_deref().unwrap_or_default(),
-            self.pod.metadata.name.as_deref().unwrap_or_default(),
-            &self.uid,
-            container,
-            u32::try_from(restarts).ok()?,
-        );
-        path.exists().then_some(path)
+    fn remember_log(&self, container: &str, path: &std::path::Path) {
+        let former = self.existing_log(container, self.restart_count(container) - 1);
+        self.shared.write().logs.insert(container.to_owned(), (path.to_owned(), former));
+    }
+
+    fn existing_log(&self, container: &str, restarts: i32) -> Option<PathBuf> {
+        let path = self.log_path(container, restarts);
+        (restarts >= 0 && path.exists()).then_some(path)
+    }
+
+    /// Finds the logs of the runs before the node's reboot: they can be read until the next run begins, and then as
+    /// the previous ones.
+    pub(super) fn recall_logs(&self) {
+        for (name, record) in &self.records {
+            if let Some(path) = self.existing_log(name, record.restarts) {
+                self.remember_log(name, &path);
+            }
+        }
     }
 
     fn started(&mut self, spec: &Spec, container: &Container) {
@@ -292,7 +330,9 @@ impl PodWorker {
         record.started = spec.startup_probe.is_none();
         record.ready = record.started && spec.readiness_probe.is_none();
         record.stopping = false;
-        self.events.push(Box::pin(exit_of(spec.name.clone(), container.clone())));
+        record.image = spec.image.clone().unwrap_or_default();
+        let from_log = spec.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
+        self.events.push(Box::pin(exit_of(spec.name.clone(), container.clone(), from_log)));
         if spec.startup_probe.is_some() {
             self.start_probes(&spec.name, &[Kind::Startup]);
         } else {

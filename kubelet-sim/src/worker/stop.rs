@@ -2,21 +2,68 @@
 //!
 //! A pod that is deleted ends in this order: main containers together (preStop hook, then SIGTERM, then SIGKILL when
 //! the grace period is over), then its sidecars one by one, the last started first, in what is left of the grace
-//! period. Then its final status is told, its network released, and the object removed from the API server.
+//! period; their preStop hooks begin with those of the others. Meanwhile the worker goes on listening: containers are
+//! told as they end, readiness is told as it changes, and a second deletion may shorten the grace period. Then the
+//! final status is told, the object removed from the API server, and the pod's network and files released.
 
 use client::events::EventType;
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, net::IpAddr, sync::Arc, time::Duration};
 
-use apimachinery::api::core::Pod;
+use apimachinery::api::core::{Container as ContainerSpec, LifecycleHandler, Pod};
 use container_runtime::Container;
+use futures::{FutureExt, StreamExt, future::join_all};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Event, Outcome, PodWorker, is_running, record_stopping};
-use crate::lifecycle::is_sidecar;
+use super::{Event, Outcome, PodWorker, is_running, probing};
+use crate::{lifecycle::is_sidecar, node::NodeContext};
 
-/// Sidecars that find no grace left get this much.
+/// Containers that find no grace left get this much: `minimumGracePeriodInSeconds`.
 const LAST_GRACE: Duration = Duration::from_secs(2);
+
+/// The end of one running container.
+struct Stop {
+    node: Arc<NodeContext>,
+    pod: Arc<Pod>,
+    spec: ContainerSpec,
+    container: Container,
+    pod_ip: Option<IpAddr>,
+    hook: Option<LifecycleHandler>,
+}
+
+impl Stop {
+    /// Runs the preStop hook, for at most `grace`.
+    async fn pre_stop(&self, grace: Duration) {
+        let Some(hook) = &self.hook else { return };
+        let Self { node, spec, .. } = self;
+        let running = crate::hooks::run(node, spec, &self.container, self.pod_ip, hook);
+        match node.clock.timeout(grace, running).await {
+            Ok(Ok(())) => {}
+            Ok(Err(message)) => node.container_event(
+                &self.pod,
+                &format!("spec.containers{{{}}}", spec.name),
+                EventType::Warning,
+                "FailedPreStopHook",
+                &format!("PreStopHook failed: {message}"),
+            ),
+            Err(_) => {
+                tracing::debug!(container = %spec.name, "the preStop hook took all of the grace period");
+            }
+        }
+    }
+
+    /// Hook, SIGTERM, SIGKILL. SIGTERM always comes before SIGKILL, though the hook may have used up the time.
+    async fn run(self, grace: Duration) {
+        let end = self.node.clock.monotonic() + grace;
+        self.pre_stop(grace).await;
+        self.terminate(end).await;
+    }
+
+    async fn terminate(&self, end: Duration) {
+        let left = end.saturating_sub(self.node.clock.monotonic());
+        self.container.stop(left.max(LAST_GRACE)).await;
+    }
+}
 
 impl PodWorker {
     /// Ends the pod and removes it from the API server.
@@ -25,47 +72,52 @@ impl PodWorker {
         updates: &mut watch::Receiver<Arc<Pod>>,
         stop: &CancellationToken,
     ) -> Outcome {
-        let grace = self.grace();
-        self.publish();
-        {
-            let ending = self.stop_all(grace);
-            tokio::pin!(ending);
-            loop {
-                tokio::select! {
-                    () = &mut ending => break,
-                    () = stop.cancelled() => return Outcome::NodeStopped,
-                    // A second deletion may shorten the grace period.
-                    changed = updates.changed() => {
-                        let shorter = changed.is_ok()
-                            && updates
-                                .borrow_and_update()
-                                .metadata
-                                .deletion_grace_period_seconds
-                                .is_some_and(|s| Duration::from_secs(u64::try_from(s).unwrap_or(0)) < grace);
-                        if shorter || changed.is_err() {
-                            break;
-                        }
+        let mut grace = self.grace();
+        let mut ending = self.stop_all(grace).boxed();
+        let mut followed = true;
+        loop {
+            self.publish();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Outcome::NodeStopped,
+                changed = updates.changed(), if followed => {
+                    followed = changed.is_ok();
+                    if followed {
+                        self.pod = updates.borrow_and_update().clone();
+                    }
+                    // A second deletion may shorten the grace period, never prolong it.
+                    let wanted = self.grace();
+                    if followed && wanted < grace {
+                        grace = wanted;
+                        ending = self.stop_all(grace).boxed();
                     }
                 }
+                Some(event) = self.events.next(), if !self.events.is_empty() => self.on_event(event),
+                report = probing::next(&mut self.reports) => self.on_report(report),
+                () = &mut ending => break,
             }
         }
         self.kill_rest().await;
         self.collect_exits().await;
+        if stop.is_cancelled() {
+            return Outcome::NodeStopped;
+        }
         self.finished = true;
         self.publish();
         tokio::select! {
-            () = self.node.statuses.flush(&self.uid) => {}
+            biased;
             () = stop.cancelled() => return Outcome::NodeStopped,
+            () = self.node.statuses.flush(&self.uid) => {}
         }
-        self.remove(stop).await;
-        Outcome::Gone
+        self.remove(stop).await
     }
 
-    /// Releases everything that the pod had here, then the object there.
-    async fn remove(&mut self, stop: &CancellationToken) {
+    /// Removes the object there, then everything that the pod had here.
+    async fn remove(&mut self, stop: &CancellationToken) -> Outcome {
         let deleted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Outcome::NodeStopped,
             deleted = self.node.statuses.delete(&self.pod, &self.node.clock) => deleted,
-            () = stop.cancelled() => return,
         };
         if !deleted {
             tracing::debug!(pod = %self.uid, "was gone from the API server already");
@@ -84,63 +136,69 @@ impl PodWorker {
                 tracing::error!(pod = %self.uid, error = %e, "cannot remove a pod's folder");
             }
         }
+        Outcome::Gone
     }
 
     /// Ends all containers in their order.
-    pub(super) async fn stop_all(&mut self, grace: Duration) {
-        let clock = self.node.clock.clone();
-        let end = clock.monotonic() + grace;
-        let spec = &self.pod.spec;
-        let sidecars: Vec<String> = spec
-            .init_containers
-            .iter()
-            .rev()
-            .filter(|c| is_sidecar(c))
-            .map(|c| c.name.clone())
-            .collect();
-        let others: Vec<String> = spec
-            .containers
-            .iter()
-            .chain(&spec.init_containers)
-            .map(|c| c.name.clone())
-            .filter(|name| !sidecars.contains(name))
-            .collect();
-        for token in self.probe_tasks.values() {
-            token.cancel();
+    pub(super) fn stop_all(
+        &mut self,
+        grace: Duration,
+    ) -> impl Future<Output = ()> + Send + 'static + use<> {
+        for tasks in self.probe_tasks.values() {
+            tasks.spare();
         }
-        let stops: Vec<_> = others
-            .iter()
-            .filter_map(|name| {
-                let future = self.announced_stop(name, grace)?;
-                Some(future)
-            })
-            .collect();
-        futures::future::join_all(stops).await;
-        for name in sidecars {
-            let left = end.saturating_sub(clock.monotonic()).max(LAST_GRACE.min(grace));
-            if let Some(stop) = self.announced_stop(&name, left) {
-                stop.await;
+        let end = self.node.clock.monotonic() + grace;
+        let spec = &self.pod.spec;
+        let sidecar = |c: &&ContainerSpec| is_sidecar(c);
+        let name = |c: &ContainerSpec| c.name.clone();
+        let sidecars: Vec<String> =
+            spec.init_containers.iter().rev().filter(sidecar).map(name).collect();
+        let init = spec.init_containers.iter().filter(|c| !is_sidecar(c));
+        let others: Vec<String> = spec.containers.iter().chain(init).map(name).collect();
+        let others: Vec<Stop> = others.iter().filter_map(|n| self.announced_stop(n)).collect();
+        let sidecars: Vec<Stop> = sidecars.iter().filter_map(|n| self.announced_stop(n)).collect();
+        async move {
+            let hooks = join_all(sidecars.iter().map(|s| s.pre_stop(grace)));
+            futures::join!(join_all(others.into_iter().map(|s| s.run(grace))), hooks);
+            for sidecar in sidecars {
+                sidecar.terminate(end).await;
             }
         }
-        self.collect_exits().await;
     }
 
-    /// Ends one container.
-    pub(super) async fn stop_one(&mut self, name: &str, grace: Duration) {
-        if let Some(stop) = self.announced_stop(name, grace) {
-            stop.await;
-        }
-        self.collect_exits().await;
-    }
-
-    fn announced_stop(
+    /// Ends these containers one after the other.
+    pub(super) fn stop_in_order(
         &mut self,
-        name: &str,
+        names: &[String],
         grace: Duration,
-    ) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
-        let stop = self.stop_future(name, grace)?;
+    ) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let stops: Vec<Stop> = names.iter().filter_map(|name| self.announced_stop(name)).collect();
+        async move {
+            for stop in stops {
+                stop.run(grace).await;
+            }
+        }
+    }
+
+    /// Ends a container, beside the worker, that is then started again whatever its exit code.
+    pub(super) fn stop_for_restart(&mut self, name: &str, grace: Duration, message: &str) {
+        self.container_event(name, EventType::Normal, "Killing", message);
+        if let Some(record) = self.records.get_mut(name) {
+            record.must_restart = true;
+        }
+        self.stop_beside(name, grace);
+    }
+
+    /// Ends a container beside the worker.
+    pub(super) fn stop_beside(&mut self, name: &str, grace: Duration) {
+        if let Some(stop) = self.stop(name) {
+            self.events.push(stop.run(grace).map(|()| Event::Stopped).boxed());
+        }
+    }
+
+    fn announced_stop(&mut self, name: &str) -> Option<Stop> {
+        let stop = self.stop(name)?;
         self.killing(name, "");
-        record_stopping(&mut self.records, name);
         Some(stop)
     }
 
@@ -153,47 +211,28 @@ impl PodWorker {
         self.container_event(name, EventType::Normal, "Killing", &text);
     }
 
-    /// The end of one running container: preStop hook, SIGTERM, SIGKILL, all within `grace`.
-    pub(super) fn stop_future(
-        &self,
-        name: &str,
-        grace: Duration,
-    ) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
+    pub(super) fn mark_stopping(&mut self, name: &str) {
+        if let Some(record) = self.records.get_mut(name) {
+            record.stopping = true;
+        }
+    }
+
+    /// The end of one running container, which counts as stopping from now on. The hook of one that is being stopped
+    /// already is not run a second time.
+    fn stop(&mut self, name: &str) -> Option<Stop> {
         let container =
             self.shared.read().containers.get(name).filter(|c| is_running(c)).cloned()?;
         let spec = self.spec(name).cloned()?;
+        let stopping = self.records.get(name).is_some_and(|r| r.stopping);
         let hook = spec.lifecycle.as_ref().and_then(|l| l.pre_stop.clone());
-        let node = self.node.clone();
-        let pod = self.pod.clone();
-        let pod_ip = self.sandbox.as_ref().map(cni::network::Sandbox::ip);
-        Some(async move {
-            let clock = node.clock.clone();
-            let end = clock.monotonic() + grace;
-            if let Some(hook) = hook
-                && !grace.is_zero()
-            {
-                let running = crate::hooks::run(&node, &spec, &container, pod_ip, &hook);
-                match clock.timeout(grace, running).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(message)) => {
-                        let text = format!("PreStopHook failed: {message}");
-                        node.container_event(
-                            &pod,
-                            &format!("spec.containers{{{}}}", spec.name),
-                            EventType::Warning,
-                            "FailedPreStopHook",
-                            &text,
-                        );
-                    }
-                    Err(_) => {
-                        tracing::debug!(container = %spec.name, "the preStop hook took all of the grace period")
-                    }
-                }
-            }
-            // SIGTERM always comes before SIGKILL, though a hook may have used up the time.
-            let left = end.saturating_sub(clock.monotonic());
-            let left = if grace.is_zero() { grace } else { left.max(LAST_GRACE.min(grace)) };
-            container.stop(left).await;
+        self.mark_stopping(name);
+        Some(Stop {
+            node: self.node.clone(),
+            pod: self.pod.clone(),
+            spec,
+            container,
+            pod_ip: self.sandbox.as_ref().map(cni::network::Sandbox::ip),
+            hook: hook.filter(|_| !stopping),
         })
     }
 
@@ -207,10 +246,13 @@ impl PodWorker {
 
     /// Takes in the ends of runs that have ended already.
     async fn collect_exits(&mut self) {
-        use futures::StreamExt;
         let still = |worker: &Self| {
             worker.shared.read().containers.iter().any(|(name, c)| {
-                !is_running(c) && worker.records.get(name).is_some_and(|r| r.running())
+                !is_running(c)
+                    && worker
+                        .records
+                        .get(name)
+                        .is_some_and(super::super::lifecycle::Record::running)
             })
         };
         while still(self) {

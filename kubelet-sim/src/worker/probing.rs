@@ -1,0 +1,138 @@
+//! What probes report, and what follows from it.
+
+use std::time::Duration;
+
+use client::events::EventType;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{PodWorker, State};
+use crate::{
+    lifecycle::restart_policy,
+    probes::{self, Finding, Kind, Report},
+};
+
+/// Reports that may wait for the worker.
+const REPORTS: usize = 16;
+
+/// The probes of one run of a container; they end when this is dropped.
+pub(super) struct ProbeTasks {
+    all: CancellationToken,
+    /// Startup and liveness: no more once the pod is on its way out.
+    vital: CancellationToken,
+}
+
+impl ProbeTasks {
+    /// Ends the probes that could have the container killed.
+    pub(super) fn spare(&self) {
+        self.vital.cancel();
+    }
+}
+
+impl Default for ProbeTasks {
+    fn default() -> Self {
+        let all = CancellationToken::new();
+        Self { vital: all.child_token(), all }
+    }
+}
+
+impl Drop for ProbeTasks {
+    fn drop(&mut self) {
+        self.all.cancel();
+    }
+}
+
+/// The next report; never, while there are no probes.
+pub(super) async fn next(
+    reports: &mut Option<(mpsc::Sender<Report>, mpsc::Receiver<Report>)>,
+) -> Report {
+    match reports {
+        Some((_, receiver)) => match receiver.recv().await {
+            Some(report) => report,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+impl PodWorker {
+    pub(super) fn on_report(&mut self, report: Report) {
+        let Some(record) = self.records.get_mut(&report.container) else { return };
+        if !matches!(&record.state, State::Running { id, .. } if *id == report.run)
+            // One that is being stopped still tells whether it serves.
+            || (record.stopping && report.kind != Kind::Readiness)
+        {
+            return;
+        }
+        let name = report.container.clone();
+        match (report.kind, report.finding) {
+            (kind, Finding::Unhealthy(message)) => {
+                let text = format!("{} probe failed: {message}", kind.name());
+                self.container_event(&name, EventType::Warning, "Unhealthy", &text);
+            }
+            (Kind::Startup, Finding::Success) => {
+                record.started = true;
+                let has_readiness = self.spec(&name).is_some_and(|c| c.readiness_probe.is_some());
+                if let Some(record) = self.records.get_mut(&name) {
+                    record.ready = !has_readiness;
+                }
+                self.start_probes(&name, &[Kind::Readiness, Kind::Liveness]);
+            }
+            (Kind::Readiness, Finding::Success) => record.ready = true,
+            (Kind::Readiness, Finding::Failure(_)) => record.ready = false,
+            (Kind::Liveness, Finding::Success) => {}
+            (kind @ (Kind::Liveness | Kind::Startup), Finding::Failure(_)) => {
+                let grace = self.probe_grace(&name, kind);
+                let text = format!("Container {name} failed {} probe", kind.name().to_lowercase());
+                let again =
+                    self.spec(&name).is_some_and(|c| restart_policy(&self.pod, c) != "Never");
+                if again {
+                    self.stop_for_restart(&name, grace, &format!("{text}, will be restarted"));
+                } else {
+                    self.container_event(&name, EventType::Normal, "Killing", &text);
+                    self.stop_beside(&name, grace);
+                }
+            }
+        }
+    }
+
+    fn probe_grace(&self, name: &str, kind: Kind) -> Duration {
+        let own = self.spec(name).and_then(|c| match kind {
+            Kind::Liveness => c.liveness_probe.as_ref(),
+            Kind::Startup => c.startup_probe.as_ref(),
+            Kind::Readiness => None,
+        });
+        let seconds = own
+            .and_then(|p| p.termination_grace_period_seconds)
+            .and_then(|s| u64::try_from(s).ok());
+        seconds.map_or_else(|| self.grace(), Duration::from_secs)
+    }
+
+    pub(super) fn start_probes(&mut self, name: &str, kinds: &[Kind]) {
+        let Some(spec) = self.spec(name).cloned() else { return };
+        let running = self.shared.read().containers.get(name).cloned();
+        let (Some(running), Some(sandbox)) = (running, &self.sandbox) else { return };
+        let target = probes::Target {
+            node: self.node.own_sandbox(),
+            pod_ip: sandbox.ip(),
+            spec: spec.clone(),
+            running,
+            clock: self.node.clock.clone(),
+        };
+        let reports = self.reports.get_or_insert_with(|| mpsc::channel(REPORTS)).0.clone();
+        let tasks = self.probe_tasks.entry(name.to_owned()).or_default();
+        for kind in kinds {
+            let (probe, token) = match kind {
+                Kind::Startup => (&spec.startup_probe, &tasks.vital),
+                Kind::Readiness => (&spec.readiness_probe, &tasks.all),
+                Kind::Liveness => (&spec.liveness_probe, &tasks.vital),
+            };
+            let Some(probe) = probe.clone() else { continue };
+            let task = probes::run(target.clone(), *kind, probe, reports.clone());
+            let token = token.clone();
+            self.tasks.spawn(async move {
+                token.run_until_cancelled(task).await;
+            });
+        }
+    }
+}
