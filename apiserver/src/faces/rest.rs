@@ -139,6 +139,9 @@ impl Inner {
         context.output = shape;
         context.verb = verb(&parts.method, &context, &query)?;
         query.fill(&mut context)?;
+        if matches!(context.verb, Verb::Create | Verb::Update | Verb::Patch | Verb::Delete) {
+            self.handler.allow(&context).await?;
+        }
         let content_type = text(&parts.headers, header::CONTENT_TYPE);
         let request = match context.verb {
             Verb::Get => {

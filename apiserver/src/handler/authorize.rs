@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use apimachinery::{fields, status::Status};
 
-use super::Handler;
+use super::{Handler, check_verb};
 use crate::{
     authentication::Impersonation,
     authorization::{Attributes, forbidden},
@@ -38,6 +38,19 @@ impl Handler {
         let decision =
             self.authorizer.authorize(&context.user, &attributes, selector.as_ref()).await;
         decision.map_err(|reason| forbidden(&context.user, &attributes, context.resource, &reason))
+    }
+
+    /// What the chain will refuse whatever the body says: asked by a face before it reads one.
+    ///
+    /// # Errors
+    /// Forbidden, not found, or a verb that the resource does not have.
+    pub async fn allow(&self, context: &RequestContext) -> Result<(), Status> {
+        self.store(context.resource)?;
+        let attributes = Attributes::of(context);
+        let decision = self.authorizer.authorize(&context.user, &attributes, None).await;
+        decision
+            .map_err(|reason| forbidden(&context.user, &attributes, context.resource, &reason))?;
+        check_verb(context)
     }
 
     /// The user that a request acts as, if the real one may impersonate all that is wanted.
