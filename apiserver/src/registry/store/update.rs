@@ -180,9 +180,7 @@ impl Store {
         self.strategy.prepare_for_update(&strategy_context, object, old);
         // A status write changes nothing that is wished for, whatever metadata it carries.
         let wished = context.subresource != "status";
-        if wished
-            && self.strategy.has_generation()
-            && self.strategy.generation_changed(object, old)
+        if wished && self.strategy.has_generation() && self.strategy.generation_changed(object, old)
         {
             object.metadata_mut().insert("generation".into(), (old.generation() + 1).into());
         }
