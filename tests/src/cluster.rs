@@ -278,13 +278,13 @@ impl TestCluster {
             .resource(info)
             .namespace(&key.namespace)
             .field_validation(FieldValidation::Strict);
-        let created = match api.create("", object.to_bytes()).await {
-            Err(status) if status.is_already_exists() => {
-                api.patch(&key.name, &Patch::Strategic(object.into_value())).await
-            }
-            other => other,
+        // Asked first, as kubectl does: a Service that is there already holds the node port that its twin would want.
+        let applied = match api.get(&key.name).await {
+            Err(status) if status.is_not_found() => api.create("", object.to_bytes()).await,
+            Err(status) => Err(status),
+            Ok(_) => api.patch(&key.name, &Patch::Strategic(object.into_value())).await,
         };
-        let reply = created.with_context(|| format!("{} {key}", info.kind))?;
+        let reply = applied.with_context(|| format!("{} {key}", info.kind))?;
         Ok(reply.object()?)
     }
 
@@ -293,10 +293,10 @@ impl TestCluster {
     ///
     /// # Panics
     /// When the minute has passed.
-    pub async fn eventually<T, E: fmt::Display>(
+    pub async fn eventually<T, E: fmt::Display, F: Future<Output = Result<T, E>>>(
         &self,
         what: &str,
-        condition: impl AsyncFnMut() -> Result<T, E>,
+        condition: impl FnMut() -> F,
     ) -> T {
         eventually_on(&self.parts.clock, what, PATIENCE, condition).await
     }
@@ -364,6 +364,9 @@ impl TestCluster {
     pub(crate) async fn wait_nodes_ready(&self, timeout: Duration) {
         let clock = &self.parts.clock;
         eventually_on(clock, "all nodes Ready", timeout, async || {
+            if let Running::Process(runner) = &self.running {
+                runner.check_alive();
+            }
             let nodes = self.admin.list::<Node>("", &ListOptions::default()).await;
             let nodes = nodes.map_err(|status| status.to_string())?.items;
             let ready = |node: &&Node| {
@@ -482,6 +485,43 @@ impl TestCluster {
         }
     }
 
+    /// Starts all components, as [`Builder::start`] did; does not wait for the nodes.
+    ///
+    /// # Errors
+    /// One runs already, or cannot be started.
+    pub async fn start_all(&self) -> anyhow::Result<()> {
+        for component in Component::all(self.parts.nodes) {
+            self.start(component).await.with_context(|| format!("start {component}"))?;
+        }
+        Ok(())
+    }
+
+    /// Ends all components in order, the API server last.
+    ///
+    /// # Errors
+    /// One does not run, or does not end well; the others are ended all the same.
+    pub async fn stop_all(&self) -> anyhow::Result<()> {
+        let mut components: Vec<_> = Component::all(self.parts.nodes).collect();
+        components.reverse();
+        let mut failures = Vec::new();
+        for component in components {
+            if let Err(error) = self.stop(component).await {
+                failures.push(format!("{component}: {error:#}"));
+            }
+        }
+        anyhow::ensure!(failures.is_empty(), "{}", failures.join("; "));
+        Ok(())
+    }
+
+    /// The process id of a component, where it runs as a process.
+    #[must_use]
+    pub fn pid(&self, component: Component) -> Option<u32> {
+        match &self.running {
+            Running::InProcess(_) => None,
+            Running::Process(runner) => runner.pid(component),
+        }
+    }
+
     /// The process ids of the components that run; this process' own, in process.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
@@ -491,25 +531,12 @@ impl TestCluster {
         }
     }
 
-    /// Ends everything, as dropping does, and tells what went wrong.
+    /// Ends a cluster all of whose components run, as dropping does, and tells what went wrong.
     ///
     /// # Errors
-    /// What did not end well.
+    /// What did not run any more, or did not end well.
     pub async fn shutdown(self) -> anyhow::Result<()> {
-        let mut components: Vec<_> = Component::all(self.parts.nodes).collect();
-        components.reverse();
-        let mut failures = Vec::new();
-        for component in components {
-            let runs = match &self.running {
-                Running::InProcess(runner) => runner.runs(component),
-                Running::Process(runner) => runner.runs(component),
-            };
-            if runs && let Err(error) = self.stop(component).await {
-                failures.push(format!("{component}: {error:#}"));
-            }
-        }
-        anyhow::ensure!(failures.is_empty(), "{}", failures.join("; "));
-        Ok(())
+        self.stop_all().await
     }
 }
 

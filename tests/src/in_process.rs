@@ -97,13 +97,15 @@ impl InProcess {
         Ok(Self { shared, handle, own, running: Mutex::default() })
     }
 
-    /// A connection to the API as this user.
+    /// A connection to the API as this user. It lives on the cluster's runtime: the caller's may be blocked in our end,
+    /// and could not answer when the server says goodbye.
     pub(crate) fn channel(&self, user: &str, groups: &[&str]) -> Channel {
+        let _entered = self.handle.enter();
         self.shared.channel(user, groups)
     }
 
     pub(crate) async fn start(&self, component: Component) -> anyhow::Result<()> {
-        if matches!(component, Component::Kubelet(2..)) {
+        if is_hosted(component) {
             return Ok(());
         }
         anyhow::ensure!(!self.runs(component), "{component} runs already");
@@ -118,6 +120,9 @@ impl InProcess {
     }
 
     pub(crate) async fn stop(&self, component: Component) -> anyhow::Result<()> {
+        if is_hosted(component) {
+            return Ok(());
+        }
         let shutdown = self.running.lock().remove(&component);
         let shutdown = shutdown.with_context(|| format!("{component} does not run"))?;
         shutdown.cancel();
@@ -145,6 +150,11 @@ impl InProcess {
         });
         let _ = ended.join();
     }
+}
+
+/// Whether it is a kubelet that node 1's does the work of.
+fn is_hosted(component: Component) -> bool {
+    matches!(component, Component::Kubelet(2..))
 }
 
 impl Shared {

@@ -33,7 +33,7 @@
 //!
 //! # Waiting
 //! Nothing here sleeps and hopes. [`eventually`] asks again and again until what it asks for holds, and after its time
-//! panics with the last answer; [`TestCluster::wait_for`] follows an object by a watch.
+//! panics with the last answer; [`TestCluster::wait_for`] and its kin ask about objects.
 //!
 //! # The end
 //! Dropping the cluster ends everything that it started, also while a test panics: components, sockets, folders.

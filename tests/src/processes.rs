@@ -96,12 +96,21 @@ impl Processes {
         Ok(())
     }
 
-    pub(crate) fn runs(&self, component: Component) -> bool {
-        self.children.lock().contains_key(&component)
+    pub(crate) fn pid(&self, component: Component) -> Option<u32> {
+        self.children.lock().get(&component).map(Child::id)
     }
 
     pub(crate) fn pids(&self) -> Vec<u32> {
         self.children.lock().values().map(Child::id).collect()
+    }
+
+    /// Panics where a process has ended by itself: nothing that is waited for will come.
+    pub(crate) fn check_alive(&self) {
+        for (component, child) in self.children.lock().iter_mut() {
+            if let Ok(Some(status)) = child.try_wait() {
+                panic!("{component} ended by itself: {status}");
+            }
+        }
     }
 
     /// Kills and reaps all that is left.

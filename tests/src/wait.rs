@@ -14,10 +14,10 @@ const LOOKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_mi
 ///
 /// # Panics
 /// When `timeout` has passed, with `what` and the last status.
-pub async fn eventually<T, E: Display>(
+pub async fn eventually<T, E: Display, F: Future<Output = Result<T, E>>>(
     what: &str,
     timeout: Duration,
-    condition: impl AsyncFnMut() -> Result<T, E>,
+    condition: impl FnMut() -> F,
 ) -> T {
     eventually_on(&Clock::real(), what, timeout, condition).await
 }
@@ -26,17 +26,18 @@ pub async fn eventually<T, E: Display>(
 ///
 /// # Panics
 /// When `timeout` has passed, with `what` and the last status.
-pub async fn eventually_on<T, E: Display>(
+pub async fn eventually_on<T, E: Display, F: Future<Output = Result<T, E>>>(
     clock: &Clock,
     what: &str,
     timeout: Duration,
-    mut condition: impl AsyncFnMut() -> Result<T, E>,
+    mut condition: impl FnMut() -> F,
 ) -> T {
     let deadline = clock.monotonic() + timeout;
     let mut last = "nothing was seen yet".to_owned();
     let mut pause = LOOKS.0;
     loop {
-        let left = deadline.saturating_sub(clock.monotonic());
+        // The last look gets its time, too.
+        let left = deadline.saturating_sub(clock.monotonic()).max(Duration::from_secs(1));
         match clock.timeout(left, condition()).await {
             Ok(Ok(value)) => return value,
             Ok(Err(status)) => last = format!("{status:#}"),
@@ -54,14 +55,16 @@ pub async fn eventually_on<T, E: Display>(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[tokio::test]
     async fn returns_at_the_first_success() {
-        let mut looks = 0;
+        let looks = Cell::new(0);
         let value = eventually("three looks", Duration::from_secs(10), async || {
-            looks += 1;
-            if looks == 3 { Ok(looks) } else { Err(format!("look {looks}")) }
+            looks.set(looks.get() + 1);
+            if looks.get() == 3 { Ok(looks.get()) } else { Err(format!("look {}", looks.get())) }
         })
         .await;
         assert_eq!(value, 3);

@@ -1,3 +1,32 @@
 //! The integration tests: what the whole system does, on real components.
+//!
+//! | module | shows |
+//! |---|---|
+//! | [`harness`] | clusters come up, and leave nothing |
+//! | [`documents`] | the documents' manifests and flow |
+//! | [`traffic`] | who reaches whom, and as whom |
+//! | [`side_by_side`] | clusters that do not meet |
+//! | [`durability`] | `kill -9` of the API server; large objects |
+//! | [`consistency`] | everybody reads its own writes |
+//! | [`restart`] | nodes that die without an API server; a cluster that sleeps |
+//! | [`bad_input`] | what the API refuses, and in which words |
+//! | [`security`] | who may not |
+//! | [`churn`] | many small updates leave a small store |
+//! | [`time`] | one module touches time; an hour in a second |
+//!
+//! Sizes are those of a quick run; the environment variable `KUBE_MINI_LONG` (the nextest profile `long` goes with it)
+//! raises them to what the project promises.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod churn;
+mod consistency;
+mod documents;
+mod durability;
 mod harness;
+mod rest;
+mod restart;
+mod security;
+mod side_by_side;
+mod support;
+mod time;
+mod traffic;
