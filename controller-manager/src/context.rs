@@ -91,7 +91,7 @@ pub const BY_CONTROLLER: &str = "controller-uid";
 
 /// A patch that replaces the status of the object with this uid.
 #[must_use]
-pub fn replace_status(uid: Option<&str>, status: serde_json::Value) -> Patch {
+pub fn replace_status(uid: Option<&str>, status: &serde_json::Value) -> Patch {
     Patch::Json(serde_json::json!([
         {"op": "test", "path": "/metadata/uid", "value": uid},
         {"op": "add", "path": "/status", "value": status},

@@ -97,7 +97,8 @@ impl Reconciler {
                 let mut changed = (*existing).clone();
                 changed.subsets = wanted.subsets;
                 changed.metadata.labels = wanted.metadata.labels;
-                for annotation in [OVER_CAPACITY] {
+                {
+                    let annotation = OVER_CAPACITY;
                     changed.metadata.annotations.remove(annotation);
                 }
                 changed.metadata.annotations.extend(wanted.metadata.annotations);
@@ -207,7 +208,7 @@ mod tests {
 
     use super::*;
 
-    fn pod(name: &str, ip: &str, ready: bool, extra: Value) -> Arc<Pod> {
+    fn pod(name: &str, ip: &str, ready: bool, extra: &Value) -> Arc<Pod> {
         let mut pod = json!({
             "metadata": {"name": name, "uid": name},
             "spec": {"containers": [{"name": "c", "ports": [{"name": "http", "containerPort": 8080}]}]},
@@ -230,11 +231,11 @@ mod tests {
         let made = endpoints_of(
             &service,
             &[
-                pod("b", "10.0.0.2", true, json!({})),
-                pod("a", "10.0.0.1", true, json!({})),
-                pod("c", "10.0.0.3", false, json!({})),
-                pod("d", "10.0.0.4", true, json!({"deletionTimestamp": "2026-01-01T00:00:00Z"})),
-                pod("e", "", true, json!({})),
+                pod("b", "10.0.0.2", true, &json!({})),
+                pod("a", "10.0.0.1", true, &json!({})),
+                pod("c", "10.0.0.3", false, &json!({})),
+                pod("d", "10.0.0.4", true, &json!({"deletionTimestamp": "2026-01-01T00:00:00Z"})),
+                pod("e", "", true, &json!({})),
             ],
         );
         assert_eq!(made.subsets.len(), 1);
@@ -252,7 +253,7 @@ mod tests {
         let service = Service::default();
         let pods: Vec<_> = (0..1001)
             .map(|n| {
-                pod(&n.to_string(), &format!("10.0.{}.{}", n / 250, n % 250 + 1), true, json!({}))
+                pod(&n.to_string(), &format!("10.0.{}.{}", n / 250, n % 250 + 1), true, &json!({}))
             })
             .collect();
         let made = endpoints_of(&service, &pods);

@@ -104,7 +104,9 @@ impl Reconciler {
                 Ok(list) if list.items.is_empty() => {}
                 Ok(list) => {
                     left.resources.push((group_resource(info), list.items.len()));
-                    for finalizer in list.items.iter().flat_map(|o| o.finalizers()) {
+                    for finalizer in
+                        list.items.iter().flat_map(apimachinery::object::Object::finalizers)
+                    {
                         *left.finalizers.entry(finalizer.to_owned()).or_default() += 1;
                     }
                 }
@@ -141,9 +143,7 @@ impl Reconciler {
                     status: status.into(),
                     reason: Some(reason.into()),
                     message: Some(message),
-                    last_transition_time: former
-                        .and_then(|c| c.last_transition_time.clone())
-                        .or_else(|| Some(now.clone())),
+                    last_transition_time: former.and_then(|c| c.last_transition_time).or(Some(now)),
                 }
             })
             .collect();

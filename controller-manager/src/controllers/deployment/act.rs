@@ -215,7 +215,7 @@ impl Reconciler {
             }
             Action::UpdateStatus(status) => {
                 if *status != deployment.status {
-                    self.write_status(deployment, json!(status)).await?;
+                    self.write_status(deployment, &json!(status)).await?;
                 }
             }
             Action::Event(kind, reason, message) => {
@@ -232,7 +232,7 @@ impl Reconciler {
     async fn write_status(
         &self,
         deployment: &Deployment,
-        status: serde_json::Value,
+        status: &serde_json::Value,
     ) -> Result<(), Status> {
         let key = key_of(&deployment.metadata);
         let patch = replace_status(deployment.metadata.uid.as_deref(), status);
@@ -245,10 +245,7 @@ impl Reconciler {
     /// Creates a ReplicaSet. Where the name is taken: our own earlier creation that the cache misses is fine; another
     /// template under the same hash counts as a collision, and the next attempt hashes with the higher count.
     async fn create(&self, deployment: &Deployment, set: &ReplicaSet) -> Result<(), Status> {
-        let error = match self.client.create(set).await {
-            Ok(_) => return Ok(()),
-            Err(status) => status,
-        };
+        let Err(error) = self.client.create(set).await else { return Ok(()) };
         if !error.is_already_exists() {
             let message = format!(
                 "Failed to create new replica set {:?}: {}",
@@ -272,7 +269,7 @@ impl Reconciler {
         }
         let mut status = deployment.status.clone();
         status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
-        self.write_status(deployment, json!(status)).await?;
+        self.write_status(deployment, &json!(status)).await?;
         Err(error)
     }
 }

@@ -33,7 +33,7 @@ const OWN_ANNOTATIONS: &[&str] = &[
 
 /// Orders by creation, then by name.
 pub(super) fn by_creation(a: &ReplicaSet, b: &ReplicaSet) -> Ordering {
-    let key = |rs: &ReplicaSet| (rs.metadata.creation_timestamp.clone(), rs.metadata.name.clone());
+    let key = |rs: &ReplicaSet| (rs.metadata.creation_timestamp, rs.metadata.name.clone());
     key(a).cmp(&key(b))
 }
 

@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    fn node(spec: Value, conditions: &[(&str, &str)]) -> Node {
+    fn node(spec: &Value, conditions: &[(&str, &str)]) -> Node {
         let conditions: Vec<Value> =
             conditions.iter().map(|(t, s)| json!({"type": t, "status": s})).collect();
         serde_json::from_value(json!({"spec": spec, "status": {"conditions": conditions}})).unwrap()
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn taints_follow_the_conditions() {
         let check = |spec: Value, conditions: &[(&str, &str)], expected: Option<&[&str]>| {
-            let found = taints(&node(spec.clone(), conditions), Timestamp::UNIX_EPOCH);
+            let found = taints(&node(&spec, conditions), Timestamp::UNIX_EPOCH);
             let found: Option<Vec<String>> = found.map(|taints| {
                 taints
                     .iter()
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn a_silent_node_has_unknown_conditions() {
         let made = silent(
-            &node(json!({}), &[("Ready", "True"), ("Custom", "True")]),
+            &node(&json!({}), &[("Ready", "True"), ("Custom", "True")]),
             Timestamp::UNIX_EPOCH,
         );
         let made = made.unwrap();

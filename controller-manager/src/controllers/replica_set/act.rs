@@ -289,7 +289,7 @@ impl Reconciler {
             return Ok(());
         }
         let key = key_of(&set.metadata);
-        let patch = replace_status(set.metadata.uid.as_deref(), json!(wanted));
+        let patch = replace_status(set.metadata.uid.as_deref(), &json!(wanted));
         match self.client.patch::<ReplicaSet>(&key.namespace, &key.name, &patch, "status").await {
             Err(status) if status.is_not_found() => Ok(()),
             other => other.map(drop),

@@ -14,7 +14,7 @@ struct Model {
 }
 
 impl Model {
-    fn new(spec: Value) -> Self {
+    fn new(spec: &Value) -> Self {
         let mut value = json!({
             "metadata": {"name": "web", "namespace": "default", "uid": "d", "generation": 1},
             "spec": {
@@ -92,7 +92,7 @@ impl Model {
                     self.deployment.status = *status;
                 }
                 Action::Event(_, reason, message) => {
-                    self.events.push(format!("{reason}: {message}"))
+                    self.events.push(format!("{reason}: {message}"));
                 }
                 Action::RequeueAfter(_) => {}
             }
@@ -169,7 +169,7 @@ impl Model {
 
 #[test]
 fn a_new_deployment_comes_up_in_one_step() {
-    let mut model = Model::new(json!({}));
+    let mut model = Model::new(&json!({}));
     model.settle(|_| {});
     assert_eq!(model.sizes(), [3]);
     assert_eq!(model.condition("Progressing"), "True NewReplicaSetAvailable");
@@ -185,7 +185,7 @@ fn a_new_deployment_comes_up_in_one_step() {
 #[test]
 fn a_rolling_update_never_breaks_its_bounds() {
     let check = |replicas: i32, surge: Value, unavailable: Value, most: i32, least: i32| {
-        let mut model = Model::new(json!({
+        let mut model = Model::new(&json!({
             "replicas": replicas,
             "strategy": {"type": "RollingUpdate",
                          "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}},
@@ -215,7 +215,7 @@ fn a_rolling_update_never_breaks_its_bounds() {
 
 #[test]
 fn recreate_removes_all_before_it_creates() {
-    let mut model = Model::new(json!({"strategy": {"type": "Recreate"}}));
+    let mut model = Model::new(&json!({"strategy": {"type": "Recreate"}}));
     model.settle(|_| {});
     model.image("nginx:2");
     model.settle(|m| assert!(m.sizes().iter().filter(|n| **n > 0).count() <= 1));
@@ -224,7 +224,7 @@ fn recreate_removes_all_before_it_creates() {
 
 #[test]
 fn a_paused_rollout_stands_still_but_scales() {
-    let mut model = Model::new(json!({"replicas": 10}));
+    let mut model = Model::new(&json!({"replicas": 10}));
     model.settle(|_| {});
     model.image("nginx:broken");
     model.settle(|_| {});
@@ -244,7 +244,7 @@ fn a_paused_rollout_stands_still_but_scales() {
 
 #[test]
 fn scaling_without_a_rollout_resizes_the_one_set() {
-    let mut model = Model::new(json!({}));
+    let mut model = Model::new(&json!({}));
     model.settle(|_| {});
     for replicas in [7, 1, 0, 3] {
         model.edit(|d| d.spec.replicas = Some(replicas));
@@ -256,7 +256,7 @@ fn scaling_without_a_rollout_resizes_the_one_set() {
 
 #[test]
 fn history_is_kept_up_to_its_limit() {
-    let mut model = Model::new(json!({"revisionHistoryLimit": 2}));
+    let mut model = Model::new(&json!({"revisionHistoryLimit": 2}));
     for image in ["nginx:1", "nginx:2", "nginx:3", "nginx:4", "nginx:5"] {
         model.image(image);
         model.settle(|_| {});
@@ -267,7 +267,7 @@ fn history_is_kept_up_to_its_limit() {
 
 #[test]
 fn a_rollout_that_stands_still_exceeds_its_deadline() {
-    let mut model = Model::new(json!({"progressDeadlineSeconds": 100}));
+    let mut model = Model::new(&json!({"progressDeadlineSeconds": 100}));
     model.settle(|_| {});
     model.image("nginx:broken");
     model.settle(|_| {});
@@ -282,7 +282,7 @@ fn a_rollout_that_stands_still_exceeds_its_deadline() {
 
 #[test]
 fn a_selector_that_selects_all_is_refused() {
-    let mut model = Model::new(json!({"selector": {}}));
+    let mut model = Model::new(&json!({"selector": {}}));
     model.sync();
     assert_eq!(
         model.events,
@@ -293,7 +293,7 @@ fn a_selector_that_selects_all_is_refused() {
 
 #[test]
 fn the_hash_changes_with_the_template_and_the_collision_count() {
-    let model = Model::new(json!({}));
+    let model = Model::new(&json!({}));
     let template = &model.deployment.spec.template;
     let hash = revision::template_hash(template, None);
     assert_eq!(hash, revision::template_hash(template, None));
