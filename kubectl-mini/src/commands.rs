@@ -15,6 +15,8 @@ pub mod label;
 pub mod logs;
 pub mod patch;
 pub mod replace;
+pub mod rollout;
+pub mod run;
 pub mod scale;
 pub mod taint;
 pub mod version;
@@ -34,13 +36,28 @@ pub struct Group {
 pub static COMMANDS: &[Group] = &[
     Group {
         title: "Basic Commands (Beginner)",
-        commands: &[leaf::<create::Create>().with(create::SUBCOMMANDS), leaf::<expose::Expose>()],
+        commands: &[
+            leaf::<create::Create>().with(create::SUBCOMMANDS),
+            leaf::<expose::Expose>(),
+            leaf::<run::Run>(),
+        ],
     },
     Group {
         title: "Basic Commands (Intermediate)",
         commands: &[leaf::<get::Get>(), leaf::<delete::Delete>()],
     },
-    Group { title: "Deploy Commands", commands: &[leaf::<scale::Scale>()] },
+    Group {
+        title: "Deploy Commands",
+        commands: &[
+            group(
+                "rollout",
+                "Manage the rollout of a resource",
+                rollout::USAGE,
+                rollout::SUBCOMMANDS,
+            ),
+            leaf::<scale::Scale>(),
+        ],
+    },
     Group {
         title: "Cluster Management Commands",
         commands: &[

@@ -50,7 +50,10 @@ mod tests {
             assert_eq!(unknown_command(typed).to_string(), expected);
         };
         check("xyzzyxyzzy", "unknown command \"xyzzyxyzzy\" for \"kubectl-mini\"");
-        check("gat", "unknown command \"gat\" for \"kubectl-mini\"\n\nDid you mean this?\n\tget\n");
+        check(
+            "descr",
+            "unknown command \"descr\" for \"kubectl-mini\"\n\nDid you mean this?\n\tdescribe\n",
+        );
         assert_eq!(distance("kitten", "sitting"), 3);
     }
 }

@@ -4,9 +4,9 @@ pub mod change;
 pub mod properties;
 pub mod show;
 
-use std::{io, path::PathBuf};
+use std::{fs, io, path::PathBuf};
 
-use component_base::kubeconfig::{Kubeconfig, KubeconfigError, load_file, update_file};
+use component_base::kubeconfig::{Kubeconfig, KubeconfigError, Named, load_file, update_file};
 
 use crate::{
     cli::{Spec, leaf},
@@ -56,8 +56,42 @@ fn default_file(context: &Context) -> Result<PathBuf, CommandError> {
     })
 }
 
-/// All entries of all files; missing files have none.
+/// All entries of all files, paths as the files have them; missing files have none.
 fn read(context: &Context) -> Result<Kubeconfig, CommandError> {
+    fn add<T>(entries: &mut Vec<Named<T>>, more: Vec<Named<T>>) {
+        for entry in more {
+            if !entries.iter().any(|known| known.name == entry.name) {
+                entries.push(entry);
+            }
+        }
+    }
+    let mut merged = Kubeconfig::default();
+    for path in paths(context) {
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(source) => {
+                return Err(failed(&KubeconfigError::File { operation: "read", path, source }));
+            }
+        };
+        let config = serde_yaml::from_str::<Option<Kubeconfig>>(&text)
+            .map_err(|source| failed(&KubeconfigError::Syntax { path, source }))?
+            .unwrap_or_default();
+        add(&mut merged.clusters, config.clusters);
+        add(&mut merged.contexts, config.contexts);
+        add(&mut merged.users, config.users);
+        if merged.current_context.is_empty() {
+            merged.current_context = config.current_context;
+        }
+        for (field, value) in config.other {
+            merged.other.entry(field).or_insert(value);
+        }
+    }
+    Ok(merged)
+}
+
+/// The same with absolute paths, so that the files which it names can be read.
+fn read_resolved(context: &Context) -> Result<Kubeconfig, CommandError> {
     component_base::kubeconfig::load(&paths(context)).map_err(|error| failed(&error))
 }
 

@@ -18,10 +18,12 @@ mod volumes;
 mod workloads;
 
 use apimachinery::{
+    api::core::PodTemplateSpec,
     object::Object,
     resource::{self, ResourceInfo},
 };
 use futures::future::LocalBoxFuture;
+use jiff::tz::TimeZone;
 
 use self::{related::Related, text::Text};
 use crate::{
@@ -98,6 +100,14 @@ static DESCRIBERS: &[(&ResourceInfo, Describer)] = &[
     (&resource::ROLE_BINDINGS, |object, _, text| Box::pin(access::binding(object, text))),
     (&resource::CLUSTER_ROLE_BINDINGS, |object, _, text| Box::pin(access::binding(object, text))),
 ];
+
+/// A pod template as `rollout history` prints it: its cells separated by tabs.
+pub(crate) fn pod_template(template: &PodTemplateSpec, context: &Context) -> String {
+    let zone = TimeZone::UTC;
+    let mut text = Text::new(context.clock.now(), &zone);
+    pod::write_template(template, &mut text);
+    text.unaligned()
+}
 
 impl Command for Describe {
     const NAME: &'static str = "describe";

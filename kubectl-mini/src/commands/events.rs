@@ -265,7 +265,7 @@ mod tests {
         table.add(&event, "2026-01-02T03:04:05Z".parse().unwrap());
         assert_eq!(
             table.layout.flush(),
-            "NAMESPACE   LAST SEEN           TYPE     REASON   OBJECT    MESSAGE\nns          5s (x2 over 4m)     Normal   Pulled   Pod/web   pulled\n"
+            "NAMESPACE   LAST SEEN         TYPE     REASON   OBJECT    MESSAGE\nns          5s (x2 over 4m)   Normal   Pulled   Pod/web   pulled\n"
         );
     }
 }

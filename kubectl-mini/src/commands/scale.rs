@@ -104,6 +104,11 @@ kubectl-mini scale --current-replicas=2 --replicas=3 deployment/mysql";
                 "cannot use --resource-version with multiple resources",
             ));
         }
+        if let Some(at) = errors.iter().position(|error| {
+            error.status().is_some_and(|status| client::wire::transport_failure(status).is_some())
+        }) {
+            return Err(errors.swap_remove(at));
+        }
         if items.is_empty() {
             return Err(match errors.len() {
                 0 => CommandError::message("no objects passed to scale"),

@@ -8,6 +8,7 @@ use apimachinery::{
     resource::{self, ResourceInfo},
     yaml,
 };
+use component_base::transport::Failure;
 use serde_json::{Map, Value, json};
 
 use crate::{PROGRAM, cli::Command, context::Context, errors::CommandError, printers::Layout};
@@ -166,6 +167,19 @@ async fn served(context: &Context) -> Result<Vec<&'static ResourceInfo>, Command
     Ok(found)
 }
 
+/// kubectl tells of a missing server in other words here.
+fn unavailable(context: &Context, error: CommandError) -> CommandError {
+    let failure = error.status().and_then(client::wire::transport_failure);
+    let (Some((Failure::Refused, _)), Ok(resolved)) = (failure, context.resolved()) else {
+        return error;
+    };
+    let server = resolved.server.trim_end_matches('/');
+    let host = server.split_once("://").map_or(server, |(_, host)| host);
+    CommandError::message(format!(
+        "couldn't get available api versions from server: Get \"{server}/api?timeout=32s\": dial tcp {host}: connect: connection refused"
+    ))
+}
+
 /// Prints the API versions.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ApiVersions {
@@ -181,8 +195,8 @@ impl Command for ApiVersions {
 
     async fn run(self, context: &Context) -> Result<(), CommandError> {
         no_arguments(Self::NAME, &self.arguments)?;
-        let mut versions: Vec<String> =
-            served(context).await?.into_iter().map(ResourceInfo::api_version).collect();
+        let found = served(context).await.map_err(|error| unavailable(context, error))?;
+        let mut versions: Vec<String> = found.into_iter().map(ResourceInfo::api_version).collect();
         versions.sort();
         versions.dedup();
         context.print(&(versions.join("\n") + "\n"))

@@ -226,7 +226,7 @@ impl<T, F: Fn(&T, &T) -> bool> Sorter<'_, T, F> {
             if other >= length {
                 other -= length;
             }
-            self.swap(at - 1 + i, a + other);
+            self.swap(at + i, a + other);
         }
     }
 
@@ -291,6 +291,29 @@ mod tests {
                 assert_eq!(items, expected, "{length} of {range}, backwards");
             }
         }
+    }
+
+    #[test]
+    fn equal_items_stand_as_in_go() {
+        // Printed by Go's own sort, given the same items.
+        let check = |length: usize, expected: u64| {
+            let mut seed = 7_u64;
+            let mut items: Vec<(u64, usize)> = (0..length)
+                .map(|at| {
+                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    ((seed >> 33) % 3, at)
+                })
+                .collect();
+            sort(&mut items, |a, b| a.0 < b.0);
+            let hash = items
+                .iter()
+                .fold(0_u64, |hash, (_, at)| hash.wrapping_mul(31).wrapping_add(*at as u64));
+            assert_eq!(hash, expected, "{length}");
+        };
+        check(13, 8_111_972_972_980_963_338);
+        check(30, 2_323_475_382_745_451_447);
+        check(60, 12_033_256_812_143_765_132);
+        check(300, 4_981_261_790_411_914_740);
     }
 
     #[test]

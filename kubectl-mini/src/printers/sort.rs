@@ -34,7 +34,7 @@ pub fn sort_by<T>(
             braces(expression)
         )));
     }
-    go_sort::sort(&mut keyed, |(a, _), (b, _)| compare(a.as_ref(), b.as_ref()).is_lt());
+    go_sort::sort(&mut keyed, |(a, _), (b, _)| less(a.as_ref(), b.as_ref()));
     items.extend(keyed.into_iter().map(|(_, item)| item));
     Ok(())
 }
@@ -44,10 +44,12 @@ fn braces(expression: &str) -> String {
     format!("{{.{path}}}")
 }
 
-fn compare(a: Option<&Value>, b: Option<&Value>) -> Ordering {
+/// What has no such field comes first, in an order of Go's own.
+fn less(a: Option<&Value>, b: Option<&Value>) -> bool {
     match (a, b) {
-        (Some(a), Some(b)) => compare_values(a, b),
-        (a, b) => a.is_some().cmp(&b.is_some()),
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(a), Some(b)) => compare_values(a, b).is_lt(),
     }
 }
 

@@ -3,7 +3,7 @@
 use component_base::kubeconfig::{Kubeconfig, Named};
 use serde_json::{Map, Value, json};
 
-use super::{read, refuse};
+use super::{read, read_resolved, refuse};
 use crate::{
     cli::Command,
     context::Context,
@@ -51,7 +51,7 @@ kubectl-mini config view --raw";
             ..self.output.clone()
         };
         let printer = output.printer(Formats::Common)?;
-        let mut config = read(context)?;
+        let mut config = if self.flatten { read_resolved(context)? } else { read(context)? };
         if let Some(name) = context.global.context.as_deref().filter(|name| !name.is_empty()) {
             name.clone_into(&mut config.current_context);
         }

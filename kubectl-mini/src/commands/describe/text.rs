@@ -36,6 +36,11 @@ impl<'a> Text<'a> {
         align(&self.cells.replace('\u{1b}', "^["), 0, 2)
     }
 
+    /// The whole as it was written, its cells separated by tabs.
+    pub(super) fn unaligned(self) -> String {
+        self.cells
+    }
+
     /// Adds text as it is.
     pub(super) fn raw(&mut self, text: &str) {
         self.cells.push_str(text);
@@ -191,7 +196,8 @@ pub(super) mod tests {
 
     /// What `write` writes at [`NOW`], in UTC.
     pub(in super::super) fn written(write: impl FnOnce(&mut Text<'_>)) -> String {
-        let mut text = Text::new(NOW.parse().unwrap(), &TimeZone::UTC);
+        let zone = TimeZone::UTC;
+        let mut text = Text::new(NOW.parse().unwrap(), &zone);
         write(&mut text);
         text.finish()
     }
@@ -240,7 +246,7 @@ pub(super) mod tests {
         let events = vec![event("Pulled", 10, 3), event("Started", 300, 1)];
         assert_eq!(
             written(|text| text.events(Some(events))),
-            "Events:\n  Type    Reason   Age                From     Message\n  ----    ------   ----               ----     -------\n  Normal  Started  5m                 kubelet  did it\n  Normal  Pulled   10s (x3 over 5m)   kubelet  did it\n"
+            "Events:\n  Type    Reason   Age               From     Message\n  ----    ------   ----              ----     -------\n  Normal  Started  5m                kubelet  did it\n  Normal  Pulled   10s (x3 over 5m)  kubelet  did it\n"
         );
         assert_eq!(written(|text| text.events(Some(Vec::new()))), "Events:  <none>\n");
         assert_eq!(written(|text| text.events(None)), "");

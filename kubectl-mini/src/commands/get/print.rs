@@ -151,7 +151,7 @@ pub(super) async fn objects(
         }
     }
     if items.is_empty() && get.ignore_not_found {
-        return CommandError::list(errors);
+        return CommandError::gather(errors);
     }
     let mut values: Vec<_> = items.into_iter().map(|item| item.object.into_value()).collect();
     if let Some(expression) = &get.sort_by {
@@ -165,5 +165,5 @@ pub(super) async fn objects(
         Ok(text) => context.print(&text)?,
         Err(error) => errors.push(error),
     }
-    CommandError::list(errors)
+    CommandError::gather(errors)
 }
