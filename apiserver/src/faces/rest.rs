@@ -196,6 +196,11 @@ impl Inner {
         if matches!(path.as_str(), "/version" | "/version/") {
             return Ok(respond::json(StatusCode::OK, self.discovery.version.clone()));
         }
+        if path == "/openapi/v2" {
+            let wanted = text(request.headers(), header::ACCEPT);
+            let (content_type, body) = OpenApi::version_2(wanted);
+            return Ok(respond::with_type(StatusCode::OK, content_type, Body::from(body)));
+        }
         if let Some(rest) = path.strip_prefix("/openapi/v3") {
             let body = self.openapi.document(rest).ok_or_else(Status::resource_not_found)?;
             return Ok(respond::json(StatusCode::OK, body));

@@ -170,6 +170,7 @@ async fn rest_speaks_http() {
     assert_eq!(check("GET", "/readyz", &[], "", 200).await, "ok");
     let metrics = check("GET", "/metrics", &[], "", 200).await;
     assert!(metrics.as_str().unwrap().contains("apiserver_request_total{verb=\"create\""));
+    check("GET", "/openapi/v2", &[], "", 200).await;
     let root = check("GET", "/openapi/v3", &[], "", 200).await;
     let url = root["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap().to_owned();
     let document = check("GET", &url, &[], "", 200).await;

@@ -3,6 +3,9 @@
 //! kubectl looks for the PATCH operation of a kind with the parameter `fieldValidation`; where it finds it, it leaves
 //! validation to the server. The documents list the operations with their parameters, generated from the resource
 //! table. They carry no schemas yet, so `kubectl explain` has nothing to show.
+//!
+//! For a kind that is not served, kubectl asks for OpenAPI v2, as protobuf, before it says that there is no such kind;
+//! that document has no definitions either.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +44,31 @@ impl Default for OpenApi {
     }
 }
 
+/// The media type in which kubectl asks for OpenAPI v2.
+const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
 impl OpenApi {
+    /// The OpenAPI v2 document in the form that `accept` asks for, with its media type.
+    pub(super) fn version_2(accept: &str) -> (&'static str, Bytes) {
+        let version = super::discovery::GIT_VERSION;
+        if !accept.contains("proto-openapi.spec.v2") {
+            let document = json!({
+                "swagger": "2.0",
+                "info": {"title": "Kubernetes", "version": version},
+                "paths": {},
+                "definitions": {},
+            });
+            return ("application/json", Bytes::from(document.to_string()));
+        }
+        // Document { string swagger = 1; Info info = 2 }, Info { string title = 1; string version = 2 }
+        let text = |field: u8, value: &[u8]| {
+            let length = u8::try_from(value.len()).expect("titles and versions are short");
+            [&[field << 3 | 2, length], value].concat()
+        };
+        let info = [text(1, b"Kubernetes"), text(2, version.as_bytes())].concat();
+        (V2_PROTOBUF, Bytes::from([text(1, b"2.0"), text(2, &info)].concat()))
+    }
+
     /// The document below `/openapi/v3`.
     pub(super) fn document(&self, rest: &str) -> Option<Bytes> {
         self.documents.get(rest.trim_end_matches('/')).cloned()
@@ -132,4 +159,19 @@ fn operation(info: &ResourceInfo, verb: &str) -> Value {
         "x-kubernetes-action": action,
         "x-kubernetes-group-version-kind": {"group": info.group, "kind": info.kind, "version": info.version},
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_2_comes_as_json_and_as_protobuf() {
+        let (json_type, body) = OpenApi::version_2("*/*");
+        assert_eq!(json_type, "application/json");
+        assert!(body.starts_with(b"{\"definitions\":{}"), "{body:?}");
+        let (_, body) = OpenApi::version_2(V2_PROTOBUF);
+        assert_eq!(&body[..5], b"\x0a\x032.0");
+        assert_eq!(usize::from(body[6]), body.len() - 7);
+    }
 }
