@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(status("Ready"), Some(("Unknown", Some("NodeStatusUnknown"))));
         assert_eq!(status("DiskPressure"), Some(("Unknown", Some("NodeStatusNeverUpdated"))));
         assert_eq!(status("Custom"), Some(("True", None)));
-        let mut silent_already = node(json!({}), &[]);
+        let mut silent_already = node(&json!({}), &[]);
         silent_already.status.conditions = made;
         assert_eq!(silent(&silent_already, Timestamp::UNIX_EPOCH), None);
     }
