@@ -61,7 +61,7 @@ pub struct Spec {
     examples: &'static str,
     define: fn(clap::Command) -> clap::Command,
     run: Option<Run>,
-    subcommands: &'static [Spec],
+    subcommands: &'static [Self],
 }
 
 type Run = for<'a> fn(&'a ArgMatches, &'a Context) -> LocalBoxFuture<'a, Result<(), CommandError>>;

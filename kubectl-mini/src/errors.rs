@@ -165,10 +165,7 @@ fn one_of_several(error: &CommandError, server: &str) -> String {
 fn from_server(status: &Status, server: &str) -> String {
     match transport_failure(status) {
         Some((Failure::Refused, _)) => connection_refused(server),
-        Some((Failure::UnknownAuthority, _)) => {
-            "Unable to connect to the server: tls: failed to verify certificate: x509: certificate signed by unknown authority"
-                .to_owned()
-        }
+        Some((Failure::UnknownAuthority, words)) => unknown_authority(words),
         Some((Failure::TimedOut, _)) => {
             format!("Unable to connect to the server: dial tcp {server}: i/o timeout")
         }
@@ -183,6 +180,14 @@ fn from_server(status: &Status, server: &str) -> String {
             reason => format!("Error from server ({}): {}", reason.as_str(), status.message),
         },
     }
+}
+
+/// All clusters' authorities bear one name, so that another cluster's certificate looks like a forgery, and Go says so.
+fn unknown_authority(words: &str) -> String {
+    const TEXT: &str = "Unable to connect to the server: tls: failed to verify certificate: x509: certificate signed by unknown authority";
+    const FORGED: &str = " (possibly because of \"x509: ECDSA verification failure\" while trying to verify candidate authority certificate \"kubernetes\")";
+    let hint = if words.contains("BadSignature") { FORGED } else { "" };
+    format!("{TEXT}{hint}")
 }
 
 /// What kubectl says when nobody listens at `server`.

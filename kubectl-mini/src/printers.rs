@@ -307,7 +307,10 @@ pub fn type_and_name(info: &ResourceInfo, name: &str) -> String {
 /// The list that several objects are printed as.
 #[must_use]
 pub fn list(items: Vec<Value>) -> Value {
-    json!({ "apiVersion": "v1", "items": items, "kind": "List", "metadata": { "resourceVersion": "" } })
+    let mut list =
+        json!({ "apiVersion": "v1", "kind": "List", "metadata": { "resourceVersion": "" } });
+    list["items"] = Value::Array(items);
+    list
 }
 
 #[cfg(test)]

@@ -5,9 +5,35 @@ use std::fmt::Write;
 use super::{PROGRAM, all_commands};
 use crate::errors::CommandError;
 
+/// kubectl's commands that are not here.
+const MISSING: [&str; 18] = [
+    "alpha",
+    "auth",
+    "autoscale",
+    "certificate",
+    "completion",
+    "cp",
+    "debug",
+    "diff",
+    "drain",
+    "edit",
+    "explain",
+    "kustomize",
+    "options",
+    "plugin",
+    "port-forward",
+    "proxy",
+    "set",
+    "top",
+];
+
 pub(super) fn unknown_command(typed: &str) -> CommandError {
     let quoted = apimachinery::field::go_quote(typed);
     let mut text = format!("unknown command {quoted} for \"{PROGRAM}\"");
+    if MISSING.contains(&typed) {
+        text.push_str(": kubectl has it, this program does not");
+        return CommandError::message(text);
+    }
     let similar: Vec<&str> =
         all_commands().map(|spec| spec.name).filter(|name| resembles(typed, name)).collect();
     if !similar.is_empty() {
@@ -45,10 +71,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_missing_command_is_no_command() {
+        for name in MISSING {
+            assert!(all_commands().all(|spec| spec.name != name), "{name} is there");
+        }
+    }
+
+    #[test]
     fn similar_commands_are_named() {
         let check = |typed: &str, expected: &str| {
             assert_eq!(unknown_command(typed).to_string(), expected);
         };
+        check(
+            "top",
+            "unknown command \"top\" for \"kubectl-mini\": kubectl has it, this program does not",
+        );
         check("xyzzyxyzzy", "unknown command \"xyzzyxyzzy\" for \"kubectl-mini\"");
         check(
             "descr",

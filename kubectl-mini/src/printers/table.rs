@@ -66,7 +66,7 @@ impl TablePrinter {
             })
             .collect();
         let same = columns.is_empty() || columns == self.columns;
-        let with_headers = !self.options.no_headers && !(self.headers_printed && same);
+        let with_headers = !self.options.no_headers && (!self.headers_printed || !same);
         if !columns.is_empty() {
             self.columns = columns;
         }

@@ -9,6 +9,7 @@ use apimachinery::{
     },
     object::Object,
     quantity::Quantity,
+    status::Status,
 };
 use client::ListOptions;
 
@@ -30,7 +31,7 @@ pub(super) async fn describe<'a>(
     let running = format!("spec.nodeName={name},status.phase!=Succeeded,status.phase!=Failed");
     let pods: Option<Vec<Pod>> = match related.list("", ListOptions::fields(running)).await {
         Ok(pods) => Some(pods),
-        Err(error) if error.status().is_some_and(|status| status.is_forbidden()) => None,
+        Err(error) if error.status().is_some_and(Status::is_forbidden) => None,
         Err(error) => return Err(error),
     };
     let lease = related.get::<Lease>("kube-node-lease", name).await;

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 
-use apimachinery::resource::ResourceInfo;
+use apimachinery::{object::Object, resource::ResourceInfo};
 use client::{IncludeObject, ListOptions, Table, WatchEvent, WatchOptions};
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -132,7 +132,7 @@ async fn present(context: &Context, target: &Target) -> Result<(Vec<Value>, Stri
             };
             let list =
                 context.request(context.client()?.list_objects(info, namespace, &options)).await?;
-            let objects = list.items.into_iter().map(|object| object.into_value()).collect();
+            let objects = list.items.into_iter().map(Object::into_value).collect();
             Ok((objects, list.resource_version))
         }
     }
