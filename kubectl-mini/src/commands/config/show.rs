@@ -62,7 +62,7 @@ kubectl-mini config view --raw";
             flatten(&mut config)?;
         }
         let mut value = as_json(&config)?;
-        if !self.raw {
+        if !self.raw && !self.flatten {
             hide_secrets(&mut value);
         }
         let text = if output.format() == ("json".to_owned(), None) {
