@@ -232,6 +232,22 @@ impl Printer {
         }
     }
 
+    /// The text of an event of a watch: `kind` is `ADDED`, `MODIFIED` or `DELETED`.
+    ///
+    /// # Errors
+    /// When a template does not fit the event.
+    pub fn print_event(&self, kind: &str, object: Value) -> Result<String, CommandError> {
+        match self.shape {
+            Shape::Name => self.print(&object),
+            Shape::Json => {
+                let object =
+                    if self.show_managed_fields { object } else { without_managed_fields(object) };
+                Ok(format!("{{\"type\":\"{kind}\",\"object\":{}}}\n", json::to_string(&object)))
+            }
+            _ => self.print(&json!({ "object": object, "type": kind })),
+        }
+    }
+
     /// Leaves out headings, where the format has any.
     #[must_use]
     pub fn without_headers(self, without: bool) -> Self {

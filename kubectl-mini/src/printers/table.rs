@@ -121,7 +121,7 @@ impl TablePrinter {
     fn cells(&self, values: &[Value], object: &Object, event: Option<&str>) -> Vec<String> {
         let mut cells = Vec::new();
         if let Some(event) = event {
-            cells.push(format!("{event:<10}"));
+            cells.push(format!("{event:<8}"));
         }
         if self.options.with_namespace {
             cells.push(object.namespace().to_owned());
@@ -223,7 +223,7 @@ mod tests {
         check(
             TableOptions { label_columns: vec!["x/app".into(), "y".into()], ..default() },
             Some("ADDED"),
-            "EVENT        NAME   READY   RESTARTS   APP   Y\nADDED        web    1/1     3          a     \n",
+            "EVENT      NAME   READY   RESTARTS   APP   Y\nADDED      web    1/1     3          a     \n",
         );
     }
 

@@ -5,7 +5,7 @@ use std::pin::pin;
 use apimachinery::{object::Object, resource::ResourceInfo};
 use client::{IncludeObject, ListOptions, Table, WatchEvent, WatchOptions};
 use futures::StreamExt;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Form, Get, print};
 use crate::{
@@ -87,12 +87,11 @@ async fn objects(
 ) -> Result<(), CommandError> {
     let (objects, version) = present(context, target).await?;
     let print = |kind: &str, object: Value| -> Result<(), CommandError> {
-        let shown = if get.output_watch_events && !printer.is_name() {
-            json!({ "object": object, "type": kind })
+        context.print(&if get.output_watch_events {
+            printer.print_event(kind, object)?
         } else {
-            object
-        };
-        context.print(&printer.print(&shown)?)
+            printer.print(&object)?
+        })
     };
     if !get.watch_only {
         objects.into_iter().try_for_each(|object| print("ADDED", object))?;
