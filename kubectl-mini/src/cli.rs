@@ -134,6 +134,12 @@ fn run_command<'a, C: Command>(
     })
 }
 
+/// The flags of every command, as their help shows them.
+#[must_use]
+pub fn global_options() -> String {
+    help::options(&GlobalFlags::definition())
+}
+
 /// Runs one command line; gives the exit code.
 pub async fn run(invocation: Invocation) -> u8 {
     let Invocation { arguments, environment, streams, clock } = invocation;

@@ -18,6 +18,7 @@ pub mod replace;
 pub mod rollout;
 pub mod run;
 pub mod scale;
+pub mod set;
 pub mod taint;
 pub mod version;
 pub mod wait;
@@ -38,6 +39,7 @@ pub static COMMANDS: &[Group] = &[
         title: "Basic Commands (Beginner)",
         commands: &[
             leaf::<create::Create>().with(create::SUBCOMMANDS),
+            group("set", "Set specific features on objects", set::USAGE, set::SUBCOMMANDS),
             leaf::<expose::Expose>(),
             leaf::<run::Run>(),
         ],
@@ -96,6 +98,7 @@ pub static COMMANDS: &[Group] = &[
             leaf::<version::ApiResources>(),
             leaf::<version::ApiVersions>(),
             group("config", "Modify kubeconfig files", config::USAGE, config::SUBCOMMANDS),
+            leaf::<version::Options>(),
             leaf::<version::Version>(),
         ],
     },

@@ -80,7 +80,7 @@ fn list(specs: &[Spec]) -> String {
     })
 }
 
-fn options(command: &clap::Command) -> String {
+pub(super) fn options(command: &clap::Command) -> String {
     let mut args: Vec<&Arg> =
         command.get_arguments().filter(|arg| arg.get_long().is_some()).collect();
     args.sort_by_key(|arg| arg.get_long());

@@ -9,6 +9,7 @@ use apimachinery::{
 use client::{ListOptions, WatchEvent, WatchOptions};
 use futures::StreamExt;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use crate::{
     cli::{Command, values::parse_i64},
@@ -133,7 +134,7 @@ impl Events {
     ) -> Result<(), CommandError> {
         let client = context.client()?;
         let mut options = ListOptions { limit: self.chunk_size, ..ListOptions::fields(fields) };
-        let mut found: Vec<(Event, serde_json::Value)> = Vec::new();
+        let mut found: Vec<(Event, Value)> = Vec::new();
         loop {
             let page = context
                 .request(client.list_objects(&resource::EVENTS, namespace, &options))
@@ -159,8 +160,8 @@ impl Events {
         }
         go_sort::sort(&mut found, |(a, _), (b, _)| time_of(a) < time_of(b));
         if let Some(printer) = printer {
-            let items: Vec<_> = found.into_iter().map(|(_, object)| object).collect();
-            let list = serde_json::json!({
+            let items: Vec<_> = found.into_iter().map(|(_, object)| whole(object)).collect();
+            let list = json!({
                 "apiVersion": "v1", "items": items, "kind": "EventList", "metadata": {},
             });
             return context.print(&printer.print(&list)?);
@@ -202,6 +203,24 @@ impl Events {
         }
         Ok(())
     }
+}
+
+/// kubectl prints events from Go structs, in which these fields are never absent.
+fn whole(mut event: Value) -> Value {
+    let absent = [
+        ("eventTime", Value::Null),
+        ("firstTimestamp", Value::Null),
+        ("lastTimestamp", Value::Null),
+        ("reportingComponent", "".into()),
+        ("reportingInstance", "".into()),
+        ("source", json!({})),
+    ];
+    if let Some(fields) = event.as_object_mut() {
+        for (field, value) in absent {
+            fields.entry(field).or_insert(value);
+        }
+    }
+    event
 }
 
 /// By which events are sorted.
@@ -248,7 +267,6 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
 
     use super::*;
 

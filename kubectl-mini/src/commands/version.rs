@@ -11,7 +11,13 @@ use apimachinery::{
 use component_base::transport::Failure;
 use serde_json::{Map, Value, json};
 
-use crate::{PROGRAM, cli::Command, context::Context, errors::CommandError, printers::Layout};
+use crate::{
+    PROGRAM,
+    cli::{Command, global_options},
+    context::Context,
+    errors::CommandError,
+    printers::Layout,
+};
 
 /// Prints versions.
 #[derive(clap::Args, Clone, Debug)]
@@ -350,5 +356,23 @@ impl Command for ClusterInfo {
             return Err(error);
         }
         context.print(&format!("Kubernetes control plane is running at {server}\n{hint}"))
+    }
+}
+
+/// Prints the flags of every command.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
+    /// None.
+    pub arguments: Vec<String>,
+}
+
+impl Command for Options {
+    const NAME: &'static str = "options";
+    const ABOUT: &'static str = "Print the list of flags inherited by all commands";
+    const USAGE: &'static str = "options";
+
+    async fn run(self, context: &Context) -> Result<(), CommandError> {
+        let options = global_options();
+        context.print(&format!("The following options can be passed to any command:\n\n{options}"))
     }
 }

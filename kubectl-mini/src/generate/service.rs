@@ -104,14 +104,14 @@ fn parse_ports(spec: &str) -> Result<(i64, Value), GenerateError> {
     let number = parse_port(port)?;
     let Some(target) = parts.next() else { return Ok((number, number.into())) };
     if let Ok(target) = target.parse::<i64>() {
-        first_problem(validation::is_valid_port_num(target))?;
+        first_problem(&validation::is_valid_port_num(target))?;
         return Ok((number, target.into()));
     }
-    first_problem(validation::is_valid_port_name(target))?;
+    first_problem(&validation::is_valid_port_name(target))?;
     Ok((number, target.into()))
 }
 
-fn first_problem(problems: Vec<String>) -> Result<(), GenerateError> {
+fn first_problem(problems: &[String]) -> Result<(), GenerateError> {
     if problems.is_empty() { Ok(()) } else { error(problems.join(",")) }
 }
 

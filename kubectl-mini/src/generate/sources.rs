@@ -33,7 +33,8 @@ impl Sources {
     /// # Errors
     /// An env file stands alone.
     pub fn check(&self) -> Result<(), GenerateError> {
-        if !self.env_files.is_empty() && !(self.files.is_empty() && self.literals.is_empty()) {
+        let others = !self.files.is_empty() || !self.literals.is_empty();
+        if others && !self.env_files.is_empty() {
             return error("from-env-file cannot be combined with from-file or from-literal");
         }
         Ok(())

@@ -112,8 +112,14 @@ fn write_basics(container: &Container, status: Option<&ContainerStatus>, text: &
         text.field(2, "Image ID", &status.image_id);
     }
     let mut ports = |title: &str, number: fn(&ContainerPort) -> i32| {
-        let ports: Vec<String> =
-            container.ports.iter().map(|port| describe_port(port, number(port))).collect();
+        let ports: Vec<String> = container
+            .ports
+            .iter()
+            .map(|port| {
+                let protocol = port.protocol.as_deref().unwrap_or_default();
+                format!("{}/{protocol}", number(port))
+            })
+            .collect();
         let plural = if ports.len() > 1 { "s" } else { "" };
         text.field(2, &format!("{title}{plural}"), or_none(Some(&ports.join(", "))));
     };
@@ -127,14 +133,6 @@ fn write_basics(container: &Container, status: Option<&ContainerStatus>, text: &
             let local = profile.localhost_profile.as_deref().unwrap_or_default();
             text.field(3, "LocalhostProfile", local);
         }
-    }
-}
-
-fn describe_port(port: &ContainerPort, number: i32) -> String {
-    let protocol = port.protocol.as_deref().unwrap_or_default();
-    match port.name.as_deref().filter(|name| !name.is_empty()) {
-        Some(name) => format!("{number}/{protocol} ({name})"),
-        None => format!("{number}/{protocol}"),
     }
 }
 
@@ -280,25 +278,13 @@ fn field_of(pod: &Pod, path: &str) -> String {
             map.iter().map(|(key, value)| format!("{key}={}", go_quote(value))).collect();
         lines.join("\n")
     };
-    let subscript = |map: &std::collections::BTreeMap<String, String>, rest: &str| {
-        let key = rest.strip_prefix("['").and_then(|rest| rest.strip_suffix("']"));
-        key.and_then(|key| map.get(key)).cloned().unwrap_or_default()
-    };
     match path {
         "metadata.name" => metadata.name.clone().unwrap_or_default(),
         "metadata.namespace" => metadata.namespace.clone().unwrap_or_default(),
         "metadata.uid" => metadata.uid.clone().unwrap_or_default(),
         "metadata.labels" => listed(&metadata.labels),
         "metadata.annotations" => listed(&metadata.annotations),
-        path => {
-            if let Some(rest) = path.strip_prefix("metadata.labels") {
-                subscript(&metadata.labels, rest)
-            } else if let Some(rest) = path.strip_prefix("metadata.annotations") {
-                subscript(&metadata.annotations, rest)
-            } else {
-                String::new()
-            }
-        }
+        _ => String::new(),
     }
 }
 

@@ -93,9 +93,6 @@ fn write_port(port: &ServicePort, slices: &[EndpointSlice], text: &mut Text<'_>)
     text.field(0, "Port", format_args!("{shown}\t{}/{protocol}", port.port));
     let target = port.target_port.clone().unwrap_or(IntOrString::Int(0));
     text.field(0, "TargetPort", format_args!("{target}/{protocol}"));
-    if let Some(protocol) = &port.app_protocol {
-        text.field(0, "AppProtocol", protocol);
-    }
     if let Some(node_port) = port.node_port.filter(|port| *port != 0) {
         text.field(0, "NodePort", format_args!("{shown}\t{node_port}/{protocol}"));
     }
