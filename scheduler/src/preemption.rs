@@ -45,7 +45,7 @@ pub fn plan(
     }
     let mut reasons: Vec<String> = Vec::new();
     let mut candidates = Vec::new();
-    for node in &snapshot.nodes {
+    for node in snapshot.nodes.iter() {
         match diagnosis.nodes.get(&*node.name) {
             Some(rejection) if resolvable(rejection) => {
                 match victims(framework, pod, node, state) {

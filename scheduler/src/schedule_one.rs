@@ -4,7 +4,7 @@
 use crate::{
     framework::{
         CycleState, Framework, NodeInfo, PodInfo,
-        runtime::{Diagnosis, NodeScore},
+        runtime::{Diagnosis, Scores},
     },
     snapshot::Snapshot,
 };
@@ -45,7 +45,7 @@ pub struct Decision {
     /// How many would do.
     pub feasible: usize,
     /// The scores of the feasible nodes; empty where there was only one.
-    pub scores: Vec<NodeScore>,
+    pub scores: Scores,
 }
 
 /// How many feasible nodes suffice: `numFeasibleNodesToFind` with its adaptive percentage.
@@ -74,7 +74,7 @@ pub fn schedule(
         Ok(chosen) => chosen,
         Err(rejection) => {
             diagnosis.pre_filter_message = rejection.reasons.join(", ");
-            for node in &snapshot.nodes {
+            for node in snapshot.nodes.iter() {
                 diagnosis.nodes.insert(node.name.to_string(), rejection.clone());
             }
             return Err(Box::new((diagnosis, state)));
@@ -82,6 +82,7 @@ pub fn schedule(
     };
     let all = snapshot.nodes.len();
     let wanted = feasible_nodes_to_find(all);
+    let filters = framework.filters(&state);
     let mut feasible: Vec<&NodeInfo> = Vec::with_capacity(wanted);
     let mut evaluated = 0;
     for at in 0..all {
@@ -100,7 +101,7 @@ pub fn schedule(
             );
             continue;
         }
-        match framework.filter(&state, pod, node) {
+        match filters.run(&state, pod, node) {
             Ok(()) => feasible.push(node),
             Err(rejection) => {
                 diagnosis.nodes.insert(node.name.to_string(), rejection);
@@ -113,7 +114,8 @@ pub fn schedule(
     match feasible[..] {
         [] => Err(Box::new((diagnosis, state))),
         [only] => {
-            Ok(Decision { node: only.name.to_string(), evaluated, feasible: 1, scores: Vec::new() })
+            let scores = Scores::default();
+            Ok(Decision { node: only.name.to_string(), evaluated, feasible: 1, scores })
         }
         _ => {
             let scores = framework.score(&mut state, pod, &feasible, snapshot);
@@ -124,14 +126,14 @@ pub fn schedule(
 }
 
 /// Chooses among the best with equal chances: `selectHost`.
-fn select_host(scores: &[NodeScore], rotation: &mut Rotation) -> String {
-    let best = scores.iter().map(|s| s.total).max().unwrap_or(0);
+fn select_host(scores: &Scores, rotation: &mut Rotation) -> String {
+    let best = scores.totals.iter().copied().max().unwrap_or(0);
     let mut ties = 0;
     let mut chosen = "";
-    for score in scores.iter().filter(|s| s.total == best) {
+    for (name, _) in scores.nodes.iter().zip(&scores.totals).filter(|(_, total)| **total == best) {
         ties += 1;
         if rotation.next().is_multiple_of(ties) {
-            chosen = &score.name;
+            chosen = name;
         }
     }
     chosen.to_owned()

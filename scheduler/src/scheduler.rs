@@ -262,8 +262,9 @@ impl Scheduler {
         for (waiting, node) in self.nominated.values() {
             if waiting.uid() != pod.uid()
                 && waiting.priority() >= pod.priority()
-                && let Some(info) = snapshot.nodes.iter_mut().find(|n| *n.name == **node)
+                && let Some(at) = snapshot.nodes.iter().position(|n| *n.name == **node)
             {
+                let info = &mut Arc::make_mut(&mut snapshot.nodes)[at];
                 Arc::make_mut(info).add_pod(waiting.clone());
             }
         }

@@ -1,11 +1,11 @@
 //! The cluster as one scheduling cycle sees it, and the cache that it is taken from.
 //!
 //! The [`Cache`] follows nodes and assigned pods, and counts in pods that the scheduler has *assumed* onto a node
-//! before the API server confirmed the binding. Nodes are shared with the snapshots by `Arc`: taking a snapshot costs
-//! one pointer per node, and a change copies only the node that it touches.
+//! before the API server confirmed the binding. A snapshot is kept from cycle to cycle: taking one costs a pointer for
+//! each node that changed since the last, and a change copies only the node that it touches.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -17,7 +17,7 @@ use crate::framework::{NodeInfo, PodInfo};
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// The nodes.
-    pub nodes: Vec<Arc<NodeInfo>>,
+    pub nodes: Arc<Vec<Arc<NodeInfo>>>,
     /// How many pods on any node have required anti-affinity terms; 0 lets InterPodAffinity skip its scan.
     pub pods_with_required_anti_affinity: usize,
     /// How many pods on any node have affinity or anti-affinity terms of any sort.
@@ -56,22 +56,43 @@ pub struct Cache {
     anti_affinity: usize,
     affinity: usize,
     spread: Arc<parking_lot::Mutex<crate::plugins::spread_index::SpreadIndex>>,
-    order: Option<Arc<Vec<String>>>,
+    /// The nodes as they were at the last snapshot, while their order stands.
+    ordered: Option<Ordered>,
+    /// The nodes that changed since.
+    changed: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct Ordered {
+    nodes: Arc<Vec<Arc<NodeInfo>>>,
+    position: HashMap<String, usize>,
+}
+
+impl Ordered {
+    fn new(infos: &BTreeMap<String, Arc<NodeInfo>>) -> Self {
+        let order = zone_order(infos.values());
+        let nodes = order.iter().filter_map(|name| infos.get(name).cloned()).collect();
+        let position = order.into_iter().enumerate().map(|(at, name)| (name, at)).collect();
+        Self { nodes: Arc::new(nodes), position }
+    }
 }
 
 impl Cache {
     /// Takes a snapshot.
     pub fn snapshot(&mut self) -> Snapshot {
-        let order = match &self.order {
-            Some(order) => order.clone(),
-            None => {
-                let order = Arc::new(zone_order(self.nodes.values()));
-                self.order = Some(order.clone());
-                order
+        let ordered = self.ordered.get_or_insert_with(|| Ordered::new(&self.nodes));
+        if !self.changed.is_empty() {
+            // The last cycle's snapshot is gone, so that this copies nothing.
+            let nodes = Arc::make_mut(&mut ordered.nodes);
+            for name in std::mem::take(&mut self.changed) {
+                if let (Some(at), Some(info)) = (ordered.position.get(&name), self.nodes.get(&name))
+                {
+                    nodes[*at] = info.clone();
+                }
             }
-        };
+        }
         Snapshot {
-            nodes: order.iter().filter_map(|name| self.nodes.get(name).cloned()).collect(),
+            nodes: ordered.nodes.clone(),
             pods_with_required_anti_affinity: self.anti_affinity,
             pods_with_affinity: self.affinity,
             namespaces: self.namespaces.clone(),
@@ -97,9 +118,10 @@ impl Cache {
         if let Some(info) = self.nodes.get_mut(&name) {
             let former = info.node.clone();
             if zone(&former) != zone(&node) {
-                self.order = None;
+                self.ordered = None;
             }
             Arc::make_mut(info).set_node(node);
+            self.changed.insert(name);
             return Some(former);
         }
         let mut info = NodeInfo::new(node);
@@ -107,7 +129,7 @@ impl Cache {
             info.add_pod(pod);
         }
         self.nodes.insert(name, Arc::new(info));
-        self.order = None;
+        self.ordered = None;
         None
     }
 
@@ -115,7 +137,7 @@ impl Cache {
     pub fn remove_node(&mut self, name: &str) {
         if let Some(info) = self.nodes.remove(name) {
             self.orphans.insert(name.to_owned(), info.pods.clone());
-            self.order = None;
+            self.ordered = None;
         }
     }
 
@@ -158,6 +180,7 @@ impl Cache {
         self.spread.lock().change(&placed.info, &placed.node, -1);
         if let Some(info) = self.nodes.get_mut(&placed.node) {
             Arc::make_mut(info).remove_pod(uid);
+            self.changed.insert(placed.node);
         } else if let Some(pods) = self.orphans.get_mut(&placed.node) {
             pods.retain(|p| p.uid() != uid);
             if pods.is_empty() {
@@ -172,7 +195,10 @@ impl Cache {
         self.count_affinity(&pod, true);
         self.spread.lock().change(&pod, node, 1);
         match self.nodes.get_mut(node) {
-            Some(info) => Arc::make_mut(info).add_pod(pod.clone()),
+            Some(info) => {
+                Arc::make_mut(info).add_pod(pod.clone());
+                self.changed.insert(node.to_owned());
+            }
             None => self.orphans.entry(node.to_owned()).or_default().push(pod.clone()),
         }
         let uid = pod.uid().to_owned();

@@ -1,8 +1,11 @@
 //! Runs the plugins of the profile through one scheduling cycle.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::{Code, CycleState, NodeInfo, PodInfo, PreFilterOutcome, Rejection};
+use super::{Code, CycleState, Filter, NodeInfo, PodInfo, PreFilterOutcome, Rejection};
 use crate::{
     plugins::{self, Registration},
     queue::events::ClusterEvent,
@@ -31,15 +34,31 @@ impl Diagnosis {
     }
 }
 
-/// What each plugin gave a node, after normalisation and weighting.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeScore {
-    /// The node.
-    pub name: String,
-    /// By plugin.
-    pub scores: Vec<(&'static str, i64)>,
-    /// The sum.
-    pub total: i64,
+/// What each plugin gave the feasible nodes, after normalisation and weighting. By plugin and not by node: a cycle
+/// scores hundreds of nodes, and would spend its time on as many small vectors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scores {
+    /// The nodes.
+    pub nodes: Vec<Arc<str>>,
+    /// The scores that each plugin gave them, in their order.
+    pub by_plugin: Vec<(&'static str, Vec<i64>)>,
+    /// The sums.
+    pub totals: Vec<i64>,
+}
+
+/// The Filters that have something to say in a cycle, in their order.
+pub struct Filters<'a> {
+    points: Vec<&'a dyn Filter>,
+}
+
+impl Filters<'_> {
+    /// Runs them for one node.
+    ///
+    /// # Errors
+    /// The first plugin's refusal.
+    pub fn run(&self, state: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+        self.points.iter().try_for_each(|point| point.run(state, pod, node))
+    }
 }
 
 impl Default for Framework {
@@ -79,6 +98,18 @@ impl Framework {
         Ok(chosen)
     }
 
+    /// The Filters of a cycle, after PreFilter. They are found once, and run for each node.
+    #[must_use]
+    pub fn filters(&self, state: &CycleState) -> Filters<'_> {
+        let points = self
+            .plugins
+            .iter()
+            .filter(|r| !state.skip_filter.contains(r.plugin.name()))
+            .filter_map(|r| r.plugin.filter())
+            .collect();
+        Filters { points }
+    }
+
     /// Runs Filter for one node.
     ///
     /// # Errors
@@ -89,14 +120,7 @@ impl Framework {
         pod: &PodInfo,
         node: &NodeInfo,
     ) -> Result<(), Rejection> {
-        for registration in &self.plugins {
-            if let Some(point) = registration.plugin.filter()
-                && !state.skip_filter.contains(registration.plugin.name())
-            {
-                point.run(state, pod, node)?;
-            }
-        }
-        Ok(())
+        self.filters(state).run(state, pod, node)
     }
 
     /// Brings the plugins' notes up to date in a simulation.
@@ -121,11 +145,12 @@ impl Framework {
         pod: &PodInfo,
         nodes: &[&NodeInfo],
         snapshot: &Snapshot,
-    ) -> Vec<NodeScore> {
-        let mut result: Vec<NodeScore> = nodes
-            .iter()
-            .map(|n| NodeScore { name: n.name.to_string(), scores: Vec::new(), total: 0 })
-            .collect();
+    ) -> Scores {
+        let mut result = Scores {
+            nodes: nodes.iter().map(|n| n.name.clone()).collect(),
+            by_plugin: Vec::with_capacity(self.plugins.len()),
+            totals: vec![0; nodes.len()],
+        };
         for registration in &self.plugins {
             let plugin = &registration.plugin;
             let Some(point) = plugin.score() else { continue };
@@ -134,11 +159,11 @@ impl Framework {
             }
             let mut scores: Vec<i64> = nodes.iter().map(|n| point.run(state, pod, n)).collect();
             point.normalize(state, pod, nodes, &mut scores);
-            for (node, score) in result.iter_mut().zip(scores) {
-                let weighted = score * registration.weight;
-                node.scores.push((plugin.name(), weighted));
-                node.total += weighted;
+            for (total, score) in result.totals.iter_mut().zip(&mut scores) {
+                *score *= registration.weight;
+                *total += *score;
             }
+            result.by_plugin.push((plugin.name(), scores));
         }
         result
     }

@@ -57,13 +57,11 @@ impl Score for BalancedAllocation {
 )]
 fn balanced(with: [(i64, i64); 2], without: [(i64, i64); 2]) -> i64 {
     let deviation = |amounts: [(i64, i64); 2]| {
-        let fractions: Vec<f64> = amounts
-            .into_iter()
-            .filter(|(_, capacity)| *capacity > 0)
-            .map(|(used, capacity)| (used as f64 / capacity as f64).min(1.0))
-            .collect();
-        match fractions[..] {
-            [a, b] => ((a - b) / 2.0).abs(),
+        let fraction = |(used, capacity): (i64, i64)| {
+            (capacity > 0).then(|| (used as f64 / capacity as f64).min(1.0))
+        };
+        match amounts.map(fraction) {
+            [Some(a), Some(b)] => ((a - b) / 2.0).abs(),
             _ => 0.0,
         }
     };

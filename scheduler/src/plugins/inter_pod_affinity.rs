@@ -224,7 +224,7 @@ impl PreFilter for InterPodAffinity {
             affinity: Counts::new(),
             anti_affinity: Counts::new(),
         };
-        for node in &snapshot.nodes {
+        for node in snapshot.nodes.iter() {
             for existing in &node.pods {
                 if own || !existing.affinity.required_anti.is_empty() {
                     tables.follow(pod, existing, node, 1);
@@ -296,7 +296,7 @@ impl PreScore for InterPodAffinity {
             return false;
         }
         let mut scores = Counts::new();
-        for node in &snapshot.nodes {
+        for node in snapshot.nodes.iter() {
             for existing in &node.pods {
                 let theirs = &existing.affinity;
                 if !own && theirs.is_empty() {

@@ -6,7 +6,10 @@
 //! other controllers by all labels. (Kubernetes reads the selectors of Services and owners, which select the same pods
 //! unless a Service joins several workloads.)
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use apimachinery::{
     api::{
@@ -175,13 +178,12 @@ fn has_all_keys(node: &NodeInfo, constraints: &[Constraint]) -> bool {
     constraints.iter().all(|c| node.labels().contains_key(&c.topology_key))
 }
 
-fn count_on(snapshot: &Snapshot, pod: &PodInfo, constraint: &Constraint) -> HashMap<String, i64> {
-    snapshot.spread.lock().with_counts(
-        &pod.key.namespace,
-        &constraint.selector,
-        &snapshot.nodes,
-        Clone::clone,
-    )
+fn count_on(
+    snapshot: &Snapshot,
+    pod: &PodInfo,
+    constraint: &Constraint,
+) -> Arc<HashMap<String, i64>> {
+    snapshot.spread.lock().counts(&pod.key.namespace, &constraint.selector, &snapshot.nodes)
 }
 
 impl PreFilter for PodTopologySpread {
@@ -199,7 +201,7 @@ impl PreFilter for PodTopologySpread {
         for constraint in &constraints {
             let counts = count_on(snapshot, pod, constraint);
             let mut by_value: BTreeMap<String, i64> = BTreeMap::new();
-            for node in &snapshot.nodes {
+            for node in snapshot.nodes.iter() {
                 if has_all_keys(node, &constraints) && constraint.includes(&pod.pod, node) {
                     let value = node.labels()[&constraint.topology_key].clone();
                     *by_value.entry(value).or_default() +=
@@ -264,7 +266,7 @@ impl Filter for PodTopologySpread {
 struct Soft {
     constraint: Constraint,
     /// By topology value; for the hostname key by node name.
-    counts: HashMap<String, i64>,
+    counts: Arc<HashMap<String, i64>>,
     weight: f64,
 }
 
@@ -312,7 +314,7 @@ impl PreScore for PodTopologySpread {
             if counts.is_empty() {
                 continue;
             }
-            for node in &snapshot.nodes {
+            for node in snapshot.nodes.iter() {
                 if constraint.includes(&pod.pod, node)
                     && let Some(value) = node.labels().get(&constraint.topology_key)
                     && let Some(count) = counts.get_mut(value)
@@ -320,6 +322,7 @@ impl PreScore for PodTopologySpread {
                     *count += per_node.get(&*node.name).copied().unwrap_or(0);
                 }
             }
+            let counts = Arc::new(counts);
             soft.push(Soft { weight: weight(counts.len()), counts, constraint });
         }
         let any = !soft.is_empty();

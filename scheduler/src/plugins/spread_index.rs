@@ -16,7 +16,8 @@ const CAPACITY: usize = 512;
 #[derive(Debug)]
 struct Entry {
     selector: Selector,
-    counts: HashMap<String, i64>,
+    /// Shared with the cycle that asked, which has ended when the next pod changes it.
+    counts: Arc<HashMap<String, i64>>,
     used: u64,
 }
 
@@ -29,14 +30,13 @@ pub struct SpreadIndex {
 }
 
 impl SpreadIndex {
-    /// Gives the counts for `selector` in `namespace` to `read`, counting the nodes' pods at the first question.
-    pub fn with_counts<R>(
+    /// The counts for `selector` in `namespace`; at the first question the nodes' pods are counted.
+    pub fn counts(
         &mut self,
         namespace: &str,
         selector: &Selector,
         nodes: &[Arc<NodeInfo>],
-        read: impl FnOnce(&HashMap<String, i64>) -> R,
-    ) -> R {
+    ) -> Arc<HashMap<String, i64>> {
         self.tick += 1;
         let tick = self.tick;
         let text = selector.to_string();
@@ -50,7 +50,7 @@ impl SpreadIndex {
                     counts.insert(node.name.to_string(), i64::try_from(count).unwrap_or(i64::MAX));
                 }
             }
-            let entry = Entry { selector: selector.clone(), counts, used: tick };
+            let entry = Entry { selector: selector.clone(), counts: Arc::new(counts), used: tick };
             self.entries.entry(namespace.to_owned()).or_default().insert(text.clone(), entry);
             self.len += 1;
         }
@@ -60,7 +60,7 @@ impl SpreadIndex {
             .and_then(|e| e.get_mut(&text))
             .expect("found, or inserted above");
         entry.used = tick;
-        read(&entry.counts)
+        entry.counts.clone()
     }
 
     /// Follows a pod that came to (`by` 1) or left (`by` -1) a node.
@@ -68,10 +68,11 @@ impl SpreadIndex {
         let Some(entries) = self.entries.get_mut(&pod.key.namespace) else { return };
         for entry in entries.values_mut() {
             if counted(pod, &pod.key.namespace, &entry.selector) {
-                let count = entry.counts.entry(node.to_owned()).or_default();
+                let counts = Arc::make_mut(&mut entry.counts);
+                let count = counts.entry(node.to_owned()).or_default();
                 *count += by;
                 if *count <= 0 {
-                    entry.counts.remove(node);
+                    counts.remove(node);
                 }
             }
         }
