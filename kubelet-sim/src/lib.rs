@@ -32,6 +32,8 @@ mod server;
 pub mod status;
 pub mod statuses;
 pub mod streams;
+#[cfg(test)]
+mod testing;
 pub mod volumes;
 pub mod worker;
 

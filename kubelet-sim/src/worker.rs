@@ -462,3 +462,6 @@ async fn end_of_log(container: &Container) -> String {
 fn is_running(container: &Container) -> bool {
     matches!(container.state(), ContainerState::Running { .. })
 }
+
+#[cfg(test)]
+mod tests;
