@@ -47,7 +47,7 @@ use crate::{
 };
 
 /// How long the waits of [`TestCluster`] go on; far beyond what anything takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A component of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -288,11 +288,11 @@ impl TestCluster {
         Ok(reply.object()?)
     }
 
-    /// Waits, on the cluster's clock, until `condition` is `Ok`: [`eventually`](crate::eventually) with a minute's
+    /// Waits, on the cluster's clock, until `condition` is `Ok`: [`eventually`](crate::eventually) with half a minute of
     /// patience.
     ///
     /// # Panics
-    /// When the minute has passed.
+    /// When the time has passed.
     pub async fn eventually<T, E: fmt::Display, F: Future<Output = Result<T, E>>>(
         &self,
         what: &str,
@@ -304,7 +304,7 @@ impl TestCluster {
     /// Waits until the object (`name`, or `namespace/name`) is there and `condition` is `Ok` for it.
     ///
     /// # Panics
-    /// After a minute, with the last thing that `condition` said.
+    /// After half a minute, with the last thing that `condition` said.
     pub async fn wait_for<T: Resource>(
         &self,
         name: &str,
@@ -323,7 +323,7 @@ impl TestCluster {
     /// Waits until the Deployment (`name`, or `namespace/name`) has rolled out, as `kubectl rollout status` judges it.
     ///
     /// # Panics
-    /// After a minute, with the Deployment's status.
+    /// After half a minute, with the Deployment's status.
     pub async fn wait_ready(&self, deployment: &str) -> Deployment {
         self.wait_for::<Deployment>(deployment, |deployment| {
             let wanted = deployment.spec.replicas.unwrap_or(1);
@@ -343,7 +343,7 @@ impl TestCluster {
     /// Waits until the pod (`name`, or `namespace/name`) is Ready.
     ///
     /// # Panics
-    /// After a minute, with the pod's status.
+    /// After half a minute, with the pod's status.
     pub async fn wait_pod_ready(&self, pod: &str) -> Pod {
         self.wait_for::<Pod>(pod, |pod| {
             if is_ready(pod) { Ok(()) } else { Err(format!("{:?}", pod.status)) }

@@ -18,7 +18,9 @@
 //! raises them to what the project promises.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod bad_input;
 mod churn;
+mod commands;
 mod consistency;
 mod documents;
 mod durability;
