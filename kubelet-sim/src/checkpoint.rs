@@ -212,3 +212,111 @@ impl Checkpoints {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+
+    const STARTED: Timestamp = Timestamp::constant(1_700_000_000, 123_456_000);
+
+    fn ended(exit_code: i32) -> Ended {
+        Ended {
+            exit_code,
+            signal: Some(9),
+            reason: "Error".into(),
+            message: "why".into(),
+            started_at: Some(STARTED),
+            finished_at: STARTED,
+            at: Duration::from_secs(7),
+            id: "containerd://0".into(),
+        }
+    }
+
+    fn pod(uid: &str) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"name": "p", "namespace": "n", "uid": uid, "resourceVersion": "7",
+                         "deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 30},
+            "spec": {"containers": [{"name": "c"}]},
+            "status": {"phase": "Running"},
+        }))
+        .unwrap()
+    }
+
+    /// Keeps a record, reads it in a new process, and gives what comes back.
+    fn reboot(record: Record) -> Record {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::from([("c".to_owned(), record)]);
+        let kept = PodCheckpoint::of(&pod("u"), &records, STARTED);
+        Checkpoints::open(dir.path().to_owned()).unwrap().save("u", &kept);
+        let mut loaded = Checkpoints::open(dir.path().to_owned()).unwrap().load();
+        assert_eq!(loaded.len(), 1);
+        let loaded = loaded.remove(0);
+        assert_eq!(loaded, kept);
+        assert_eq!(loaded.start_time.0, STARTED);
+        assert_eq!(loaded.pod.metadata.deletion_grace_period_seconds, Some(30));
+        assert_eq!(loaded.pod.metadata.resource_version, None);
+        let (clock, _) = Clock::test("2026-01-01T00:00:00Z".parse().unwrap());
+        loaded.after_reboot(&clock).remove("c").unwrap()
+    }
+
+    #[test]
+    fn what_ran_was_killed_and_what_had_ended_stays_so() {
+        let check = |record: Record, expected: Record| assert_eq!(reboot(record), expected);
+        let (begun, restarts, image_id) = (true, 4, "sha256:1".to_owned());
+        let kept = Record { restarts, image_id, ..Record::default() };
+        check(Record { begun, ..kept.clone() }, kept.clone());
+        let at = Duration::ZERO;
+        let came_back = Ended { at, ..ended(3) };
+        check(
+            Record { begun, state: State::Terminated(ended(3)), ..kept.clone() },
+            Record { state: State::Terminated(came_back.clone()), ..kept.clone() },
+        );
+        // One that was just being made again had ended before.
+        check(
+            Record { begun, last: Some(ended(3)), ..kept.clone() },
+            Record { state: State::Terminated(came_back), ..kept.clone() },
+        );
+        let running = State::Running { started_at: STARTED, id: "containerd://1".into() };
+        let killed = Ended {
+            exit_code: KILLED,
+            signal: None,
+            reason: "Unknown".into(),
+            message: String::new(),
+            started_at: Some(STARTED),
+            finished_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+            at,
+            id: "containerd://1".into(),
+        };
+        check(
+            Record { begun, state: running, last: Some(ended(3)), ready: true, ..kept.clone() },
+            Record { state: State::Terminated(killed), ..kept },
+        );
+    }
+
+    #[test]
+    fn files_are_written_when_they_differ_and_broken_ones_are_skipped() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(dir.path().to_owned()).unwrap();
+        let file = dir.path().join("u.json");
+        let save = |restarts: i32| {
+            let records = Records::from([("c".into(), Record { restarts, ..Record::default() })]);
+            checkpoints.save("u", &PodCheckpoint::of(&pod("u"), &records, STARTED));
+        };
+        save(1);
+        std::fs::remove_file(&file).unwrap();
+        save(1);
+        assert!(!file.exists(), "the same is not written twice");
+        save(2);
+        assert!(file.exists());
+        std::fs::write(dir.path().join("broken.json"), "{").unwrap();
+        std::fs::write(dir.path().join("u.new"), "half").unwrap();
+        assert_eq!(checkpoints.load().len(), 1);
+        checkpoints.remove("u");
+        checkpoints.remove("u");
+        assert_eq!(checkpoints.load().len(), 0);
+    }
+}

@@ -355,3 +355,6 @@ fn conditions(
 /// The conditions that the kubelet owns.
 pub const OWN_CONDITIONS: &[&str] =
     &["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
+
+#[cfg(test)]
+mod tests;

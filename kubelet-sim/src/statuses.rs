@@ -221,6 +221,12 @@ mod tests {
         check(json!({"a": 1, "b": 2}), json!({"a": 1}), json!({"b": null}));
         check(json!({"a": [1]}), json!({"a": [1]}), json!({}));
         check(
+            json!({"podIPs": [{"ip": "a"}]}),
+            json!({"podIPs": [{"ip": "b"}]}),
+            json!({"podIPs": [{"ip": "b"}, {"$patch": "replace"}]}),
+        );
+        check(json!({}), json!({"podIPs": [{"ip": "b"}]}), json!({"podIPs": [{"ip": "b"}]}));
+        check(
             json!({"conditions": [{"type": "Ready", "reason": "x"}]}),
             json!({"conditions": [{"type": "Ready"}]}),
             json!({"conditions": [{"type": "Ready", "reason": null, "message": null}]}),

@@ -228,8 +228,9 @@ impl World {
         self.clock.monotonic().as_secs()
     }
 
-    /// The reasons of a pod's events, with their counts.
+    /// A pod's events, as `reason: message`; a second later, for they are written beside everything else.
     pub(crate) async fn events(&self, name: &str) -> Vec<String> {
+        self.pass(1).await;
         let options = ListOptions {
             field_selector: format!("involvedObject.name={name}"),
             ..ListOptions::default()

@@ -221,3 +221,155 @@ fn one_mount(
         read_only: !writable || mount.read_only == Some(true),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(volumes: &Value) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"name": "p", "namespace": "n", "uid": "u", "labels": {"b": "2", "a": "1"}},
+            "spec": {
+                "volumes": volumes,
+                "containers": [{"name": "c", "resources": {"limits": {"cpu": "1500m"}}}],
+            },
+        }))
+        .unwrap()
+    }
+
+    fn referenced() -> Referenced {
+        let map = json!({"data": {"a": "1", "b": "2"}, "binaryData": {"raw": "AAE="}});
+        let secret = json!({"data": {"key": "c2VjcmV0"}});
+        Referenced {
+            config_maps: [("map".to_owned(), serde_json::from_value(map).unwrap())].into(),
+            secrets: [("sec".to_owned(), serde_json::from_value(secret).unwrap())].into(),
+        }
+    }
+
+    /// The files of a volume as `path mode text`, or the message.
+    #[track_caller]
+    fn check(source: Value, expected: Result<&[&str], &str>) {
+        let mut volume = source.clone();
+        volume["name"] = "v".into();
+        let pod = pod(&json!([volume]));
+        let made = payload(&pod, &pod.spec.volumes[0], &referenced(), "192.168.1.101");
+        let made = made.map(|files| {
+            let files = files.expect("not an emptyDir");
+            let line = |(path, file): (&String, &FileProjection)| {
+                format!("{path} {:o} {}", file.mode, String::from_utf8_lossy(&file.data))
+            };
+            files.iter().map(line).collect::<Vec<_>>()
+        });
+        let expected = expected
+            .map(|lines| lines.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>())
+            .map_err(str::to_owned);
+        assert_eq!(made, expected, "{source}");
+    }
+
+    #[test]
+    fn payloads_come_from_their_sources() {
+        let raw = "raw 644 \0\u{1}";
+        check(json!({"configMap": {"name": "map"}}), Ok(&["a 644 1", "b 644 2", raw]));
+        check(
+            json!({"configMap": {"name": "map", "defaultMode": 0o400,
+                   "items": [{"key": "a", "path": "x/y"}, {"key": "b", "path": "z", "mode": 0o755}]}}),
+            Ok(&["x/y 400 1", "z 755 2"]),
+        );
+        check(
+            json!({"configMap": {"name": "map", "items": [{"key": "no", "path": "x"}]}}),
+            Err("references non-existent config key: no"),
+        );
+        check(
+            json!({"configMap": {"name": "map", "optional": true,
+                   "items": [{"key": "no", "path": "x"}, {"key": "a", "path": "y"}]}}),
+            Ok(&["y 644 1"]),
+        );
+        check(json!({"configMap": {"name": "no"}}), Err("configmap \"no\" not found"));
+        check(json!({"configMap": {"name": "no", "optional": true}}), Ok(&[]));
+        check(json!({"secret": {"secretName": "sec"}}), Ok(&["key 644 secret"]));
+        check(json!({"secret": {"secretName": "no"}}), Err("secret \"no\" not found"));
+        check(json!({"secret": {"secretName": "no", "optional": true}}), Ok(&[]));
+        check(
+            json!({"downwardAPI": {"items": [
+                {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}},
+                {"path": "cpu", "mode": 0o600,
+                 "resourceFieldRef": {"containerName": "c", "resource": "limits.cpu", "divisor": "1m"}}]}}),
+            Ok(&["cpu 600 1500", "labels 644 a=\"1\"\nb=\"2\""]),
+        );
+        check(
+            json!({"downwardAPI": {"items": [{"path": "x", "fieldRef": {"fieldPath": "spec.no"}}]}}),
+            Err("unsupported fieldPath: spec.no"),
+        );
+        check(
+            json!({"projected": {"defaultMode": 0o440, "sources": [
+                {"configMap": {"name": "map", "items": [{"key": "a", "path": "a"}]}},
+                {"secret": {"name": "sec"}},
+                {"downwardAPI": {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}}]}}),
+            Ok(&["a 440 1", "key 440 secret", "name 440 p"]),
+        );
+        check(
+            json!({"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}),
+            Err("this source of a projected volume is not supported"),
+        );
+        check(
+            json!({"hostPath": {"path": "/"}}),
+            Err("this type of volume is not supported by this kubelet"),
+        );
+    }
+
+    #[test]
+    fn volumes_are_written_and_an_empty_dir_outlives_a_reboot() {
+        let dir = tempfile::tempdir().unwrap();
+        let pod = pod(
+            &json!([{"name": "e", "emptyDir": {}}, {"name": "m", "configMap": {"name": "map"}}]),
+        );
+        let now = Timestamp::UNIX_EPOCH;
+        set_up(&pod, dir.path(), &referenced(), "192.168.1.101", now).unwrap();
+        let kept = folder(dir.path(), "e").join("kept");
+        std::fs::write(&kept, "x").unwrap();
+        set_up(&pod, dir.path(), &referenced(), "192.168.1.101", now).unwrap();
+        assert_eq!(std::fs::read_to_string(kept).unwrap(), "x");
+        assert_eq!(std::fs::read_to_string(folder(dir.path(), "m").join("b")).unwrap(), "2");
+        let failed = set_up(&pod, dir.path(), &Referenced::default(), "192.168.1.101", now);
+        assert_eq!(
+            failed,
+            Err("MountVolume.SetUp failed for volume \"m\" : configmap \"map\" not found"
+                .to_owned())
+        );
+    }
+
+    #[test]
+    fn mounts_name_their_volume_and_only_empty_dirs_are_writable() {
+        let pod = pod(
+            &json!([{"name": "e", "emptyDir": {}}, {"name": "m", "configMap": {"name": "map"}}]),
+        );
+        let env = [("SUB".to_owned(), "deep".to_owned())];
+        let check = |mount: Value, expected: Result<(&str, bool), &str>| {
+            let mount: VolumeMount = serde_json::from_value(mount).unwrap();
+            let made = one_mount(&pod, &mount, Path::new("/pod"), &env).map(|m| {
+                let MountSource::Host { root, sub_path } = m.source else { panic!("a folder") };
+                let sub = sub_path.map(|s| format!(":{s}")).unwrap_or_default();
+                (format!("{}{sub}", root.display()), m.read_only)
+            });
+            let expected = expected.map(|(root, ro)| (root.to_owned(), ro)).map_err(str::to_owned);
+            assert_eq!(made, expected);
+        };
+        check(json!({"name": "e", "mountPath": "/e"}), Ok(("/pod/volumes/e", false)));
+        check(
+            json!({"name": "e", "mountPath": "/e", "readOnly": true}),
+            Ok(("/pod/volumes/e", true)),
+        );
+        check(json!({"name": "m", "mountPath": "/m"}), Ok(("/pod/volumes/m", true)));
+        check(
+            json!({"name": "m", "mountPath": "/m", "subPath": "a"}),
+            Ok(("/pod/volumes/m:a", true)),
+        );
+        check(
+            json!({"name": "e", "mountPath": "/e", "subPathExpr": "$(SUB)/x"}),
+            Ok(("/pod/volumes/e:deep/x", false)),
+        );
+        check(json!({"name": "no", "mountPath": "/"}), Err("no volume \"no\" in pod"));
+    }
+}
