@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`harness`] | clusters come up, and leave nothing |
 //! | [`documents`] | the documents' manifests and flow |
+//! | [`launcher`] | `kube-mini` as a user types it: the documents' commands, down and up, clusters side by side |
+//! | [`commands`] | kubectl-mini against the real kubectl |
 //! | [`traffic`] | who reaches whom, and as whom |
 //! | [`side_by_side`] | clusters that do not meet |
 //! | [`durability`] | `kill -9` of the API server; large objects |
@@ -25,6 +27,7 @@ mod consistency;
 mod documents;
 mod durability;
 mod harness;
+mod launcher;
 mod rest;
 mod restart;
 mod security;
