@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`lifecycle`] | what a pod's containers should do next (pure) |
 //! | [`status`] | a pod's status from what is known of it (pure) |
-//! | [`env`], [`volumes`] | environment and files of a container (pure, and nearly so) |
+//! | [`mod@env`], [`volumes`] | environment and files of a container (pure, and nearly so) |
 //! | [`backoff`] | how long a crashing container waits (pure) |
 //! | [`worker`] | the one task per pod that acts; [`hooks`] and [`probes`] beside it |
 //! | [`node`] | registration, Lease, and the pods of one node |

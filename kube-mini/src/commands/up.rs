@@ -301,7 +301,9 @@ async fn await_proxies(
 async fn is_ready(socket: &std::path::Path) -> bool {
     let ask = async {
         let mut stream = tokio::net::UnixStream::connect(socket).await?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+        stream
+            .write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         std::io::Result::Ok(answer.starts_with("HTTP/1.1 200"))
