@@ -197,6 +197,11 @@ async fn dispatch(
     };
     context.global = GlobalFlags::of(&matches);
     context.global.forget(|name| has_own(spec, name));
+    if let Some(verbosity) = context.global.v.and_then(|v| u8::try_from(v).ok()).filter(|v| *v > 0)
+    {
+        // In a process that runs several commands, the first one decides.
+        let _ = component_base::logs::init(PROGRAM, verbosity);
+    }
     let result = match spec.run {
         Some(run) => run(&matches, &context).await,
         None => Ok(()),

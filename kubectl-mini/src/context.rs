@@ -22,6 +22,7 @@ use component_base::{
 };
 
 use jiff::tz::TimeZone;
+use tracing::debug;
 
 pub use self::kubeconfig::{UNSET_SERVER, load_paths};
 use crate::{cli::GlobalFlags, errors::CommandError};
@@ -244,10 +245,28 @@ impl Context {
         &self,
         request: impl Future<Output = Result<T, Status>>,
     ) -> Result<T, CommandError> {
+        let started = self.clock.monotonic();
+        let answered = |result: &Result<T, Status>| {
+            let milliseconds = (self.clock.monotonic() - started).as_millis() as u64;
+            let server = self.server_for_messages();
+            match result {
+                Ok(_) => debug!(server, milliseconds, "request succeeded"),
+                Err(status) => {
+                    debug!(server, milliseconds, reason = status.reason.as_str(), "request failed");
+                }
+            }
+        };
         match self.global.timeout()? {
-            None => Ok(request.await?),
+            None => {
+                let result = request.await;
+                answered(&result);
+                Ok(result?)
+            },
             Some(timeout) => match self.clock.timeout(timeout, request).await {
-                Ok(result) => Ok(result?),
+                Ok(result) => {
+                    answered(&result);
+                    Ok(result?)
+                }
                 Err(_) => Err(CommandError::Verbatim(
                     "Unable to connect to the server: net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)".to_owned(),
                 )),

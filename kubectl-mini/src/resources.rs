@@ -29,10 +29,12 @@ pub async fn resolve_type(
     context: &Context,
     name: &str,
 ) -> Result<&'static ResourceInfo, CommandError> {
+    // kubectl asks the server, so that a kubeconfig that leads nowhere is the first error.
+    let client = context.client()?;
     if let Some(info) = resource::resolve(name).filter(|info| info.served) {
         return Ok(info);
     }
-    context.request(context.client()?.discovery()).await?;
+    context.request(client.discovery()).await?;
     let base = name.split('.').next().unwrap_or_default();
     Err(CommandError::NoResourceType(base.to_owned()))
 }
