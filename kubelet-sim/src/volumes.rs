@@ -250,7 +250,7 @@ mod tests {
 
     /// The files of a volume as `path mode text`, or the message.
     #[track_caller]
-    fn check(source: Value, expected: Result<&[&str], &str>) {
+    fn check(source: &Value, expected: Result<&[&str], &str>) {
         let mut volume = source.clone();
         volume["name"] = "v".into();
         let pod = pod(&json!([volume]));
@@ -271,50 +271,50 @@ mod tests {
     #[test]
     fn payloads_come_from_their_sources() {
         let raw = "raw 644 \0\u{1}";
-        check(json!({"configMap": {"name": "map"}}), Ok(&["a 644 1", "b 644 2", raw]));
+        check(&json!({"configMap": {"name": "map"}}), Ok(&["a 644 1", "b 644 2", raw]));
         check(
-            json!({"configMap": {"name": "map", "defaultMode": 0o400,
+            &json!({"configMap": {"name": "map", "defaultMode": 0o400,
                    "items": [{"key": "a", "path": "x/y"}, {"key": "b", "path": "z", "mode": 0o755}]}}),
             Ok(&["x/y 400 1", "z 755 2"]),
         );
         check(
-            json!({"configMap": {"name": "map", "items": [{"key": "no", "path": "x"}]}}),
+            &json!({"configMap": {"name": "map", "items": [{"key": "no", "path": "x"}]}}),
             Err("references non-existent config key: no"),
         );
         check(
-            json!({"configMap": {"name": "map", "optional": true,
+            &json!({"configMap": {"name": "map", "optional": true,
                    "items": [{"key": "no", "path": "x"}, {"key": "a", "path": "y"}]}}),
             Ok(&["y 644 1"]),
         );
-        check(json!({"configMap": {"name": "no"}}), Err("configmap \"no\" not found"));
-        check(json!({"configMap": {"name": "no", "optional": true}}), Ok(&[]));
-        check(json!({"secret": {"secretName": "sec"}}), Ok(&["key 644 secret"]));
-        check(json!({"secret": {"secretName": "no"}}), Err("secret \"no\" not found"));
-        check(json!({"secret": {"secretName": "no", "optional": true}}), Ok(&[]));
+        check(&json!({"configMap": {"name": "no"}}), Err("configmap \"no\" not found"));
+        check(&json!({"configMap": {"name": "no", "optional": true}}), Ok(&[]));
+        check(&json!({"secret": {"secretName": "sec"}}), Ok(&["key 644 secret"]));
+        check(&json!({"secret": {"secretName": "no"}}), Err("secret \"no\" not found"));
+        check(&json!({"secret": {"secretName": "no", "optional": true}}), Ok(&[]));
         check(
-            json!({"downwardAPI": {"items": [
+            &json!({"downwardAPI": {"items": [
                 {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}},
                 {"path": "cpu", "mode": 0o600,
                  "resourceFieldRef": {"containerName": "c", "resource": "limits.cpu", "divisor": "1m"}}]}}),
             Ok(&["cpu 600 1500", "labels 644 a=\"1\"\nb=\"2\""]),
         );
         check(
-            json!({"downwardAPI": {"items": [{"path": "x", "fieldRef": {"fieldPath": "spec.no"}}]}}),
+            &json!({"downwardAPI": {"items": [{"path": "x", "fieldRef": {"fieldPath": "spec.no"}}]}}),
             Err("unsupported fieldPath: spec.no"),
         );
         check(
-            json!({"projected": {"defaultMode": 0o440, "sources": [
+            &json!({"projected": {"defaultMode": 0o440, "sources": [
                 {"configMap": {"name": "map", "items": [{"key": "a", "path": "a"}]}},
                 {"secret": {"name": "sec"}},
                 {"downwardAPI": {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}}]}}),
             Ok(&["a 440 1", "key 440 secret", "name 440 p"]),
         );
         check(
-            json!({"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}),
+            &json!({"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}),
             Err("this source of a projected volume is not supported"),
         );
         check(
-            json!({"hostPath": {"path": "/"}}),
+            &json!({"hostPath": {"path": "/"}}),
             Err("this type of volume is not supported by this kubelet"),
         );
     }

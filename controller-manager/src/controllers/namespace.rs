@@ -94,7 +94,13 @@ impl Reconciler {
             propagation: Some(Propagation::Background),
             ..DeleteOptions::default()
         };
-        for info in deletable() {
+        // Pods go first, and nothing else before the last of them: they may need their ConfigMaps, Secrets and policies
+        // to the end (OrderedNamespaceDeletion).
+        let others = deletable().filter(|info| info.resource != resource::PODS.resource);
+        for info in std::iter::once(&resource::PODS).chain(others) {
+            if left.resources.iter().any(|(name, _)| name == "pods.") {
+                break;
+            }
             let api = self.client.resource(info).namespace(namespace);
             if let Err(status) = api.delete_collection(&options, &ListOptions::default()).await {
                 left.errors.push(status.message);

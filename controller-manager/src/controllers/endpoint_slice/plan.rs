@@ -104,7 +104,8 @@ pub fn plan(snapshot: &Snapshot<'_>) -> Plan {
 }
 
 /// Fits the endpoints of one set of ports into its slices: first those that are there already, then new ones into the
-/// fullest slices with room among those that change anyway, then into new slices: `reconcileByPortMapping`.
+/// slices that change anyway, the fullest first; then, if one other slice has room for all the rest, into that; then into
+/// new slices: `reconcileByPortMapping`. So every slice is written at most once, and as few as possible.
 fn fit<'s>(
     plan: &mut Plan,
     snapshot: &Snapshot<'_>,
@@ -127,14 +128,19 @@ fn fit<'s>(
         drafts.push((*slice, draft, changed));
     }
     let mut rest: Vec<Endpoint> = desired.into_values().collect();
-    // Fill slices that change anyway, then others, the fullest first.
-    drafts.sort_by_key(|(_, draft, changed)| (!*changed, std::cmp::Reverse(draft.endpoints.len())));
-    for (_, draft, changed) in &mut drafts {
+    drafts.sort_by_key(|(_, draft, _)| std::cmp::Reverse(draft.endpoints.len()));
+    for (_, draft, _) in drafts.iter_mut().filter(|(_, _, changed)| *changed) {
         let room = MAX_ENDPOINTS.saturating_sub(draft.endpoints.len()).min(rest.len());
-        if room > 0 {
-            draft.endpoints.extend(rest.drain(..room));
-            *changed = true;
-        }
+        draft.endpoints.extend(rest.drain(..room));
+    }
+    let last = rest.len() % MAX_ENDPOINTS;
+    let fits = |draft: &EndpointSlice| draft.endpoints.len() + last <= MAX_ENDPOINTS;
+    if last > 0
+        && let Some((_, draft, changed)) =
+            drafts.iter_mut().find(|(_, draft, changed)| !*changed && fits(draft))
+    {
+        draft.endpoints.extend(rest.drain(rest.len() - last..));
+        *changed = true;
     }
     for (slice, draft, changed) in drafts {
         if draft.endpoints.is_empty() {
@@ -335,3 +341,6 @@ pub fn target_port(port: &ServicePort, pod: &Pod) -> Option<i32> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,6 +124,9 @@ impl Reconciler {
             set: set.clone(),
         };
         let plan = plan(&snapshot);
+        if !plan.adopt.is_empty() {
+            self.may_adopt(key, &set).await?;
+        }
         for pod in &plan.adopt {
             self.adopt(&set, pod).await?;
         }
@@ -168,6 +171,16 @@ impl Reconciler {
             None => own(),
         };
         uids.iter().flat_map(|uid| self.pods.by_index(BY_CONTROLLER, uid)).collect()
+    }
+
+    /// The cache may be behind: only a set that still lives may adopt, or the pods that its deletion orphaned would be
+    /// collected with it.
+    async fn may_adopt(&self, key: &ObjectKey, set: &ReplicaSet) -> Result<(), Status> {
+        let fresh: ReplicaSet = self.client.get(&key.namespace, &key.name).await?;
+        if fresh.metadata.uid != set.metadata.uid || fresh.metadata.deletion_timestamp.is_some() {
+            return Err(Status::internal(format!("{key} is gone: it adopts nothing")));
+        }
+        Ok(())
     }
 
     async fn adopt(&self, set: &ReplicaSet, pod: &Pod) -> Result<(), Status> {

@@ -199,3 +199,6 @@ pub fn new_pod(set: &ReplicaSet) -> Pod {
         ..Pod::default()
     }
 }
+
+#[cfg(test)]
+mod tests;
