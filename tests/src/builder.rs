@@ -140,7 +140,7 @@ impl Builder {
         let parts = Arc::new(Parts::new(&self, clock)?);
         let running = match self.runner {
             Runner::InProcess => Running::InProcess(InProcess::new(&self, parts.clone())?),
-            Runner::Process => Running::Process(Processes::new(&self, parts.clone())?),
+            Runner::Process => Running::Process(Processes::new(&self, &parts)?),
         };
         // From here on its Drop cleans up whatever goes wrong.
         let cluster = TestCluster::new(parts, running);

@@ -10,7 +10,6 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::Arc,
     time::Duration,
 };
 
@@ -39,7 +38,7 @@ pub(crate) struct Processes {
 }
 
 impl Processes {
-    pub(crate) fn new(builder: &Builder, parts: Arc<Parts>) -> anyhow::Result<Self> {
+    pub(crate) fn new(builder: &Builder, parts: &Parts) -> anyhow::Result<Self> {
         anyhow::ensure!(builder.own_images.is_empty(), "own images need the in-process runner");
         anyhow::ensure!(builder.clock.is_none(), "a virtual clock needs the in-process runner");
         let programs = builder.programs.clone().map_or_else(programs_dir, Ok)?;
