@@ -62,3 +62,6 @@ impl Server {
         shutdown.cancelled().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

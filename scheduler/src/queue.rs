@@ -144,6 +144,7 @@ impl SchedulingQueue {
     pub fn remove(&mut self, uid: &str) {
         self.leave(uid);
         self.pods.remove(uid);
+        self.trim_recent();
     }
 
     /// Takes a pod out of the part that its place names.
@@ -228,6 +229,7 @@ impl SchedulingQueue {
             queued.timestamp = now;
             self.in_flight.remove(uid);
             self.requeue(queued, now);
+            self.trim_recent();
         }
     }
 

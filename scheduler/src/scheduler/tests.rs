@@ -244,3 +244,148 @@ fn host_ports_conflict_by_address_and_protocol() {
     let placed: Vec<bool> = log.iter().map(|l| l.contains("->")).collect();
     assert_eq!(placed, [true, true, false, true, true], "{log:?}");
 }
+
+/// What the scheduler says of pod `p` in this cluster: its node, or the message up to the preemption's part.
+#[track_caller]
+fn says(inputs: Vec<Input>, expected: &str) {
+    let log = play(inputs);
+    let last = log.last().cloned().unwrap_or_default();
+    let short = last.split(" no new claims").next().unwrap_or_default();
+    let short = short.trim_start_matches("p: ").trim_start_matches("p -> ").trim_end_matches('.');
+    assert_eq!(short, expected, "{log:?}");
+}
+
+#[test]
+fn requests_are_summed_as_kubernetes_sums_them() {
+    let ask = |cpu: &str| json!({"name": cpu, "resources": {"requests": {"cpu": cpu}}});
+    let sidecar = |cpu: &str| {
+        let mut container = ask(cpu);
+        container["restartPolicy"] = "Always".into();
+        container
+    };
+    // What the pod asks for is what fits a node of exactly so much, and none of a thousandth less.
+    let needs = |milli: i64, spec: Value| {
+        let p = || pod("p", json!({"spec": spec}));
+        says(vec![node("a", &format!("{milli}m"), json!({})), p()], "a");
+        let short = format!("{}m", milli - 1);
+        says(
+            vec![node("a", &short, json!({})), p()],
+            "0/1 nodes are available: 1 Insufficient cpu",
+        );
+    };
+    needs(300, json!({"containers": [ask("100m"), ask("200m")]}));
+    needs(500, json!({"containers": [ask("100m")], "initContainers": [ask("500m"), ask("300m")]}));
+    needs(400, json!({"containers": [ask("400m")], "initContainers": [ask("300m")]}));
+    needs(350, json!({"containers": [ask("100m")], "initContainers": [sidecar("250m")]}));
+    needs(
+        750,
+        json!({"containers": [ask("100m")], "initContainers": [sidecar("250m"), ask("500m")]}),
+    );
+    needs(
+        500,
+        json!({"containers": [ask("100m")], "initContainers": [ask("500m"), sidecar("250m")]}),
+    );
+    needs(
+        850,
+        json!({"containers": [ask("100m")],
+                      "initContainers": [sidecar("250m"), ask("500m"), sidecar("500m")]}),
+    );
+    needs(350, json!({"containers": [ask("100m")], "overhead": {"cpu": "250m"}}));
+    needs(700, json!({"containers": [ask("100m")], "resources": {"requests": {"cpu": "700m"}}}));
+}
+
+#[test]
+fn every_resource_is_named_that_is_short() {
+    let p = |requests: Value| {
+        pod(
+            "p",
+            json!({"spec": {"containers": [{"name": "c", "resources": {"requests": requests}}]}}),
+        )
+    };
+    let full = json!({"status": {"allocatable": {"pods": "0"}}});
+    let gpu = json!({"status": {"allocatable": {"example.com/gpu": "1"}}});
+    says(
+        vec![node("a", "1", json!({})), p(json!({"memory": "9Gi"}))],
+        "0/1 nodes are available: 1 Insufficient memory",
+    );
+    says(
+        vec![node("a", "1", json!({})), p(json!({"cpu": "2", "memory": "9Gi"}))],
+        "0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory",
+    );
+    says(
+        vec![node("a", "1", full), p(json!({"cpu": "1"}))],
+        "0/1 nodes are available: 1 Too many pods",
+    );
+    says(
+        vec![node("a", "1", json!({})), p(json!({"ephemeral-storage": "1"}))],
+        "0/1 nodes are available: 1 Insufficient ephemeral-storage",
+    );
+    says(
+        vec![node("a", "1", json!({})), p(json!({"example.com/gpu": "1"}))],
+        "0/1 nodes are available: 1 Insufficient example.com/gpu",
+    );
+    says(vec![node("a", "1", gpu), p(json!({"example.com/gpu": "1"}))], "a");
+    says(vec![node("a", "1", json!({})), p(json!({"cpu": "0", "memory": "0"}))], "a");
+}
+
+#[test]
+fn taints_selectors_names_and_ports_keep_pods_away() {
+    let tainted = |effect: &str| {
+        node("a", "4", json!({"spec": {"taints": [{"key": "k", "value": "v", "effect": effect}]}}))
+    };
+    let tolerating = |toleration: Value| pod("p", json!({"spec": {"tolerations": [toleration]}}));
+    let plain = || pod("p", json!({}));
+    let refused = "0/1 nodes are available: 1 node(s) had untolerated taint(s)";
+    says(vec![tainted("NoSchedule"), plain()], refused);
+    says(vec![tainted("NoExecute"), plain()], refused);
+    says(vec![tainted("PreferNoSchedule"), plain()], "a");
+    says(vec![tainted("NoExecute"), tolerating(json!({"key": "k", "operator": "Exists"}))], "a");
+    says(
+        vec![
+            tainted("NoExecute"),
+            tolerating(json!({"key": "k", "value": "v", "effect": "NoSchedule"})),
+        ],
+        refused,
+    );
+    says(vec![tainted("NoExecute"), tolerating(json!({"operator": "Exists"}))], "a");
+
+    let labelled = |labels: Value| node("a", "4", json!({"metadata": {"labels": labels}}));
+    let required = |terms: Value| {
+        pod(
+            "p",
+            json!({"spec": {"affinity": {"nodeAffinity":
+            {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}}}),
+        )
+    };
+    let refused = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector";
+    for (expression, there, expected) in [
+        (json!({"key": "d", "operator": "In", "values": ["x", "y"]}), json!({"d": "x"}), "a"),
+        (json!({"key": "d", "operator": "In", "values": ["x"]}), json!({"d": "z"}), refused),
+        (json!({"key": "d", "operator": "NotIn", "values": ["x"]}), json!({}), "a"),
+        (json!({"key": "d", "operator": "Exists"}), json!({}), refused),
+        (json!({"key": "d", "operator": "DoesNotExist"}), json!({"d": "x"}), refused),
+        (json!({"key": "d", "operator": "Gt", "values": ["3"]}), json!({"d": "4"}), "a"),
+        (json!({"key": "d", "operator": "Lt", "values": ["3"]}), json!({"d": "4"}), refused),
+    ] {
+        says(
+            vec![labelled(there), required(json!([{"matchExpressions": [expression]}]))],
+            expected,
+        );
+    }
+    let fields = |values: Value| json!([{"matchFields": [{"key": "metadata.name", "operator": "In", "values": values}]}]);
+    let two = || vec![node("a", "4", json!({})), node("b", "4", json!({}))];
+    let with = |mut inputs: Vec<Input>, p: Input| {
+        inputs.push(p);
+        inputs
+    };
+    says(with(two(), required(fields(json!(["b"])))), "b");
+    says(
+        with(two(), required(fields(json!(["c"])))),
+        "0/2 nodes are available: 2 node(s) didn't satisfy plugin(s) [NodeAffinity]",
+    );
+    let port = || json!({"spec": {"containers": [{"name": "c", "ports": [{"containerPort": 1, "hostPort": 8080}]}]}});
+    says(
+        vec![node("a", "4", json!({})), pod("q", port()), pod("p", port())],
+        "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports",
+    );
+}
