@@ -9,6 +9,7 @@
 //! | [`logs`], [`metrics`], [`health`] | what an operator sees of a component |
 //! | [`shutdown`] | the one cancellation and the tasks it ends; signals; the supervisor's lifeline |
 //! | [`files`] | atomic, durable, private files |
+//! | [`memory`] | giving free memory back to the system |
 //!
 //! A component takes these as values: its `main` builds them, its library never reads arguments, environment or home
 //! directory, and never spawns a task that nothing waits for.
@@ -21,6 +22,7 @@ pub mod files;
 pub mod health;
 pub mod kubeconfig;
 pub mod logs;
+pub mod memory;
 pub mod metrics;
 pub mod shutdown;
 pub mod tls;

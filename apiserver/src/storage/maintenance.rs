@@ -1,6 +1,7 @@
-//! What the store does by itself as time passes: it deletes keys whose time has come, and forgets old history.
+//! What the store does by itself as time passes: it deletes keys whose time has come, forgets old history, and gives back
+//! the memory that many writes leave behind.
 //!
-//! Both sleep until something is due; an idle store wakes nobody.
+//! All sleep until something is due; an idle store wakes nobody.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -14,13 +15,20 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(1);
 /// History is aged in this many steps.
 const AGE_STEPS: u32 = 5;
 
+/// After so many revisions there is free memory worth giving back; the writer then wakes the maintenance.
+pub(super) const CHURN: u64 = 4096;
+
+/// How long after such a burst, and how often during one.
+const GIVE_BACK_DELAY: Duration = Duration::from_secs(5);
+
 /// Runs until `shutdown`, or until the store takes no more writes.
 pub(super) async fn run(store: &Store, shutdown: CancellationToken) {
     let mut ageing = Ageing { age: store.retention().age, marks: VecDeque::new() };
+    let mut memory = Memory { revision: store.shared().revision(), due: None };
     loop {
         let due = tokio::select! {
             () = shutdown.cancelled() => return,
-            due = act(store, &mut ageing) => due,
+            due = act(store, &mut ageing, &mut memory) => due,
         };
         let Ok(due) = due else {
             tracing::debug!("the store takes no writes, maintenance ends");
@@ -36,7 +44,11 @@ pub(super) async fn run(store: &Store, shutdown: CancellationToken) {
 }
 
 /// Does what is due, and tells how long to sleep; None: until there is news.
-async fn act(store: &Store, ageing: &mut Ageing) -> Result<Option<Duration>, StorageError> {
+async fn act(
+    store: &Store,
+    ageing: &mut Ageing,
+    memory: &mut Memory,
+) -> Result<Option<Duration>, StorageError> {
     let expiry = expire(store).await?;
     let (revision, history) = {
         let state = store.shared().state.read();
@@ -46,7 +58,11 @@ async fn act(store: &Store, ageing: &mut Ageing) -> Result<Option<Duration>, Sto
     if let Some(target) = plan.compact {
         store.compact_now(target).await?;
     }
-    Ok(expiry.into_iter().chain(plan.wake).min())
+    let (give_back, wake) = memory.plan(store.clock().monotonic(), revision);
+    if give_back {
+        component_base::memory::give_back();
+    }
+    Ok(expiry.into_iter().chain(plan.wake).chain(wake).min())
 }
 
 /// Deletes what has expired, and tells when to look again.
@@ -96,9 +112,46 @@ impl Ageing {
     }
 }
 
+/// Remembers since when there is memory to give back.
+struct Memory {
+    /// The revision when it was last given back.
+    revision: Revision,
+    due: Option<Duration>,
+}
+
+impl Memory {
+    /// Whether to give back now, and else how long to wait.
+    fn plan(&mut self, now: Duration, revision: Revision) -> (bool, Option<Duration>) {
+        if revision.0.saturating_sub(self.revision.0) < CHURN {
+            return (false, None);
+        }
+        let due = *self.due.get_or_insert(now + GIVE_BACK_DELAY);
+        if now < due {
+            return (false, Some(due - now));
+        }
+        *self = Self { revision, due: None };
+        (true, None)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_given_back_a_while_after_many_writes() {
+        let mut memory = Memory { revision: Revision(10), due: None };
+        let mut check = |seconds, revision, give_back, wake: Option<u64>| {
+            let plan = memory.plan(Duration::from_secs(seconds), Revision(revision));
+            assert_eq!(plan, (give_back, wake.map(Duration::from_secs)), "at {seconds} s");
+        };
+        check(0, 100, false, None);
+        check(1, 4106, false, Some(5));
+        check(3, 9000, false, Some(3));
+        check(6, 9000, true, None);
+        check(7, 9000, false, None);
+        check(8, 13_096, false, Some(5));
+    }
 
     #[test]
     fn history_is_forgotten_once_it_is_old() {

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Event, EventKind, Retention, Revision, StorageError, Txn, TxnResult,
     engine::{Engine, Garbage, Group, Record, RecordId},
+    maintenance::CHURN,
     metrics::StorageMetrics,
     plan::View,
     shared::Shared,
@@ -226,8 +227,9 @@ impl<E: Engine> Writer<E> {
             let sooner = state.next_expiry().is_some_and(|at| before.0.is_none_or(|old| at < old));
             (sooner, before.1 == 0)
         };
+        let churned = self.shared.revision().0 / CHURN != last.revision().0 / CHURN;
         self.shared.set_revision(last.revision());
-        if first_expiry || new_history {
+        if first_expiry || new_history || churned {
             self.shared.maintenance.notify_one();
         }
         touched
