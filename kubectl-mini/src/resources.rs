@@ -1,7 +1,7 @@
 //! What the user named: types, names, selectors and files, as kubectl's resource builder reads them.
 //!
 //! [`Selection`] takes what the flags and arguments say and gives [`Target`]s: named objects, or whole collections.
-//! [`Target`]s are fetched by [`fetch`], or handled by the command itself (get asks for tables, delete needs no
+//! [`Target`]s are fetched by [`fetch()`], or handled by the command itself (get asks for tables, delete needs no
 //! objects). [`files`] reads manifests.
 
 pub mod fetch;
