@@ -137,7 +137,7 @@ impl Args {
         Ok(NodeSetup {
             settings: NodeSettings {
                 internal_ip: node_address(number).to_string(),
-                external_ip: external.unwrap_or(Ipv4Addr::LOCALHOST).to_string(),
+                external_ip: external.map(|address| address.to_string()),
                 capacity: [
                     ("cpu".to_owned(), quantity(&self.cpu)?),
                     ("memory".to_owned(), quantity(&self.memory)?),

@@ -119,7 +119,7 @@ impl World {
                 settings: NodeSettings {
                     name: NODE.into(),
                     internal_ip: crate::node_address(1).to_string(),
-                    external_ip: Ipv4Addr::LOCALHOST.to_string(),
+                    external_ip: Some(Ipv4Addr::LOCALHOST.to_string()),
                     capacity: [
                         ("cpu".to_owned(), quantity("8")),
                         ("memory".to_owned(), quantity("16Gi")),

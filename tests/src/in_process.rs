@@ -273,7 +273,7 @@ impl Shared {
             client: self.client(&user, &["system:nodes"], "kubelet"),
             settings: NodeSettings {
                 internal_ip: node_address(number).to_string(),
-                external_ip: external.to_string(),
+                external_ip: Some(external.to_string()),
                 capacity: [
                     ("cpu".to_owned(), quantity("8")?),
                     ("memory".to_owned(), quantity("16Gi")?),

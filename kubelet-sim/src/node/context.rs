@@ -35,8 +35,8 @@ pub struct NodeSettings {
     pub name: String,
     /// Its InternalIP, as pods see it.
     pub internal_ip: String,
-    /// Its ExternalIP, on the host's loopback.
-    pub external_ip: String,
+    /// Its ExternalIP, on the host's loopback; None: it is not reached from the host.
+    pub external_ip: Option<String>,
     /// What it offers.
     pub capacity: BTreeMap<String, Quantity>,
     /// Further labels.

@@ -101,11 +101,14 @@ fn status(settings: &NodeSettings, boot_id: &str, clock: &Clock) -> NodeStatus {
         address: address.to_owned(),
     };
     NodeStatus {
-        addresses: vec![
-            address("InternalIP", &settings.internal_ip),
-            address("ExternalIP", &settings.external_ip),
-            address("Hostname", &settings.name),
-        ],
+        addresses: [
+            Some(address("InternalIP", &settings.internal_ip)),
+            settings.external_ip.as_deref().map(|ip| address("ExternalIP", ip)),
+            Some(address("Hostname", &settings.name)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         capacity: settings.capacity.clone(),
         allocatable: settings.capacity.clone(),
         conditions: conditions(clock),
