@@ -84,7 +84,7 @@ spec:
 ";
 
 #[tokio::test]
-async fn an_hour_of_crashes_takes_less_than_a_second() {
+async fn an_hour_of_crashes_passes_in_seconds() {
     let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let (clock, time) = Clock::test(start);
     let starting = TestCluster::builder().nodes(1).clock(clock.clone()).start();
@@ -122,5 +122,7 @@ async fn an_hour_of_crashes_takes_less_than_a_second() {
         time.advance(HOUR).await;
         fastest = fastest.min(real.monotonic() - began);
     }
-    assert!(fastest < Duration::from_secs(1), "an hour took {fastest:?}");
+    // A second is what is promised, and held to with optimization; unoptimized code beside other work takes seconds.
+    let limit = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 });
+    assert!(fastest < limit, "an hour took {fastest:?}");
 }
