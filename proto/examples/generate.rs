@@ -3,8 +3,12 @@
 use std::path::Path;
 
 /// The `.proto` files below this crate's root, in the order of their first use.
-const SOURCES: [&str; 3] =
-    ["kubemini/v1/api.proto", "kubemini/v1/streams.proto", "kubemini/v1/node.proto"];
+const SOURCES: [&str; 4] = [
+    "kubemini/v1/api.proto",
+    "kubemini/v1/streams.proto",
+    "kubemini/v1/node.proto",
+    "kubemini/v1/scheduling.proto",
+];
 
 /// Writes the Rust code of all packages into `out_dir`.
 pub(crate) fn generate(out_dir: &Path) -> Result<(), Box<dyn std::error::Error>> {
