@@ -2,8 +2,10 @@
 //!
 //! Two or three significant figures: `45s`, `5m12s`, `3h20m`, `2d5h`, `400d`, `3y40d`. Up to two seconds of clock
 //! difference into the future count as now; more is `<invalid>`.
+//!
+//! Durations in requests and annotations are Go's: see [`parse_go_duration`].
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -21,6 +23,34 @@ impl HumanDuration {
     pub fn between(since: Timestamp, now: Timestamp) -> Self {
         Self(now.duration_since(since))
     }
+}
+
+/// Reads a duration as Go writes it: `1h30m`, `1.5s`, `500ms`, `0`; None: it is none, or negative.
+#[must_use]
+pub fn parse_go_duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut rest = text;
+    let mut total = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| c != '.' && !c.is_ascii_digit())?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let end = rest.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(rest.len());
+        total += number
+            * match &rest[..end] {
+                "h" => 3600.0,
+                "m" => 60.0,
+                "s" => 1.0,
+                "ms" => 1e-3,
+                "us" | "µs" | "μs" => 1e-6,
+                "ns" => 1e-9,
+                _ => return None,
+            };
+        rest = &rest[end..];
+    }
+    Duration::try_from_secs_f64(total).ok().filter(|_| !text.is_empty())
 }
 
 const MINUTE: i64 = 60;
@@ -73,6 +103,18 @@ impl fmt::Display for ShortHumanDuration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_read_as_go_reads_them() {
+        let check = |text, expected| assert_eq!(parse_go_duration(text), expected, "{text}");
+        check("32s", Some(Duration::from_secs(32)));
+        check("1m30s", Some(Duration::from_secs(90)));
+        check("1.5s", Some(Duration::from_millis(1500)));
+        check("0", Some(Duration::ZERO));
+        for none in ["", "5", "5x", "-1s", "s", "1..5s"] {
+            check(none, None);
+        }
+    }
 
     #[test]
     fn durations_print_as_kubectl_prints_them() {

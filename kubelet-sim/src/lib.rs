@@ -8,6 +8,7 @@
 //! | [`lifecycle`] | what a pod's containers should do next (pure) |
 //! | [`status`] | a pod's status from what is known of it (pure) |
 //! | [`mod@env`], [`volumes`] | environment and files of a container (pure, and nearly so) |
+//! | [`simulation`] | what annotations ask a pod or a node to act out (pure) |
 //! | [`backoff`] | how long a crashing container waits (pure) |
 //! | [`worker`] | the one task per pod that acts; [`hooks`] and [`probes`] beside it |
 //! | [`node`] | registration, Lease, and the pods of one node |
@@ -29,6 +30,7 @@ pub mod node;
 pub mod objects;
 pub mod probes;
 mod server;
+pub mod simulation;
 pub mod status;
 pub mod statuses;
 pub mod streams;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use apimachinery::status::Status;
+use apimachinery::{duration::parse_go_duration, status::Status};
 
 use crate::{
     faces::grpc::field_validation,
@@ -104,11 +104,12 @@ impl Query {
     /// The parameters of writes and the deadline of any request.
     pub(super) fn fill(&self, context: &mut RequestContext) -> Result<(), Status> {
         if let Some(timeout) = self.get("timeout").filter(|text| !text.is_empty()) {
-            context.deadline = Some(go_duration(timeout).ok_or_else(|| {
-                Status::bad_request(format!(
-                    "invalid timeout specified in the request URL: {timeout:?}"
-                ))
-            })?);
+            context.deadline =
+                Some(parse_go_duration(timeout).filter(|d| !d.is_zero()).ok_or_else(|| {
+                    Status::bad_request(format!(
+                        "invalid timeout specified in the request URL: {timeout:?}"
+                    ))
+                })?);
         }
         if matches!(context.verb, Verb::Get | Verb::List | Verb::Watch) {
             return Ok(());
@@ -203,30 +204,6 @@ pub(super) fn read_delete_options(
     Ok(())
 }
 
-/// A duration as Go prints it: `1m30s`, `32s`, `500ms`.
-fn go_duration(text: &str) -> Option<Duration> {
-    let mut total = 0.0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| c != '.' && !c.is_ascii_digit())?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let end = rest.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(rest.len());
-        total += number
-            * match &rest[..end] {
-                "h" => 3600.0,
-                "m" => 60.0,
-                "s" => 1.0,
-                "ms" => 1e-3,
-                "us" | "µs" => 1e-6,
-                "ns" => 1e-9,
-                _ => return None,
-            };
-        rest = &rest[end..];
-    }
-    Duration::try_from_secs_f64(total).ok().filter(|duration| !duration.is_zero())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,16 +221,5 @@ mod tests {
         assert_eq!(query.get("x"), Some("%zz"));
         assert!(Query::parse(Some("limit=x")).unwrap().list_options().is_err());
         assert!(Query::parse(Some("shardSelector=x")).is_err());
-    }
-
-    #[test]
-    fn durations_are_gos() {
-        let check = |text, expected| assert_eq!(go_duration(text), expected, "{text}");
-        check("32s", Some(Duration::from_secs(32)));
-        check("1m30s", Some(Duration::from_secs(90)));
-        check("1.5s", Some(Duration::from_millis(1500)));
-        check("", None);
-        check("5", None);
-        check("5x", None);
     }
 }
