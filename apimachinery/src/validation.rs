@@ -269,6 +269,20 @@ pub fn is_valid_percent(value: &str) -> Vec<String> {
     })
 }
 
+/// The reason of a `metav1.Condition`.
+#[must_use]
+pub fn is_valid_condition_reason(value: &str) -> Vec<String> {
+    let middle = |b: u8| b.is_ascii_alphanumeric() || b"_,:".contains(&b);
+    let last = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    unless(shape(value, |b| b.is_ascii_alphabetic(), middle, last), || {
+        regex_error(
+            "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'",
+            "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?",
+            &["my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB"],
+        )
+    })
+}
+
 /// The name of an HTTP header.
 #[must_use]
 pub fn is_http_header_name(value: &str) -> Vec<String> {

@@ -189,7 +189,7 @@ table! {
     SERVICE_CIDRS = entry("networking.k8s.io", "v1", "ServiceCIDR", "servicecidr", "servicecidrs").cluster();
 
     POD_DISRUPTION_BUDGETS = entry("policy", "v1", "PodDisruptionBudget", "poddisruptionbudget", "poddisruptionbudgets")
-        .short(&["pdb"]);
+        .short(&["pdb"]).sub(&[status("policy", "PodDisruptionBudget")]).served();
 
     CLUSTER_ROLE_BINDINGS = entry("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebinding", "clusterrolebindings")
         .cluster().served();

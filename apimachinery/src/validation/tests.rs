@@ -48,6 +48,12 @@ fn formats_take_and_refuse_what_kubernetes_does() {
     );
     check("ip", is_valid_ip, &["10.0.0.1", "::1"], &["", "10.0.0", "010.0.0.1"]);
     check("percent", is_valid_percent, &["0%", "100%"], &["", "%", "5", "x%"]);
+    check(
+        "reason",
+        is_valid_condition_reason,
+        &["A", "a_", "ReasonA:ReasonB"],
+        &["", "1", "_a", "a:", "a b"],
+    );
     check("env", is_env_var_name, &["A", "a.b", "1 x"], &["", "a=b", "ä"]);
     check("key", is_config_map_key, &["a", ".a", "A_b-c.d"], &["", ".", "..", "..a", "a/b"]);
     check("segment", is_path_segment_name, &["a", "A:b"], &[".", "..", "a/b", "a%b"]);

@@ -16,6 +16,7 @@ mod lease;
 mod namespace;
 mod node;
 mod pod;
+mod pod_disruption_budget;
 mod priority_class;
 mod replica_set;
 mod role;
@@ -49,6 +50,7 @@ pub fn all() -> Vec<Arc<dyn Strategy>> {
         Arc::new(replica_set::ReplicaSet),
         Arc::new(lease::Lease),
         Arc::new(endpoint_slice::EndpointSlice),
+        Arc::new(pod_disruption_budget::PodDisruptionBudget),
         Arc::new(role::ROLE),
         Arc::new(role::CLUSTER_ROLE),
         Arc::new(role_binding::ROLE_BINDING),

@@ -5,10 +5,12 @@
 //! against the schema before: a field of the wrong type cannot occur here and reads as absent.
 
 pub(crate) mod at;
+pub(crate) mod conditions;
 pub(crate) mod container;
 pub(crate) mod env;
 pub(crate) mod labels;
 pub(crate) mod net;
+pub(crate) mod percent;
 pub(crate) mod pod_spec;
 pub(crate) mod probe;
 pub(crate) mod resources;

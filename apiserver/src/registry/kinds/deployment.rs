@@ -2,7 +2,6 @@
 
 use apimachinery::{
     field::FieldError, object::Object, resource, resource::ResourceInfo, status::Status,
-    validation::is_valid_percent,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -11,7 +10,10 @@ use super::{STATUS, split_status, take_metadata, workload};
 use crate::registry::{
     defaults, meta, printers,
     strategy::{Column, Strategy, StrategyContext},
-    validation::at::{At, Errors, same},
+    validation::{
+        at::{At, Errors, same},
+        percent,
+    },
     warnings,
 };
 
@@ -171,27 +173,12 @@ fn check_strategy(strategy: &At<'_>, errors: &mut Errors) {
 fn check_rolling_update(rolling: &At<'_>, errors: &mut Errors) {
     let [unavailable, surge] = ["maxUnavailable", "maxSurge"].map(|name| rolling.get(name));
     for field in [&unavailable, &surge] {
-        if let Some(Value::String(text)) = field.raw() {
-            errors.each(field, is_valid_percent(text));
-        } else {
-            errors.non_negative(field);
-        }
+        percent::positive_int_or_percent(field, errors);
     }
-    if int_or_percent(&unavailable) == 0 && int_or_percent(&surge) == 0 {
+    if [&unavailable, &surge].iter().all(|field| percent::int_or_percent(field) == 0) {
         errors.invalid(&unavailable, "may not be 0 when `maxSurge` is 0");
     }
-    if percent(&unavailable).is_some_and(|percent| percent > 100) {
-        errors.invalid(&unavailable, "must not be greater than 100%");
-    }
-}
-
-fn percent(field: &At<'_>) -> Option<i64> {
-    field.raw()?.as_str()?.strip_suffix('%')?.parse().ok()
-}
-
-/// The number, or the percentage as a number; what is malformed counts as 0.
-fn int_or_percent(field: &At<'_>) -> i64 {
-    percent(field).unwrap_or_else(|| field.int())
+    percent::not_more_than_100(&unavailable, errors);
 }
 
 fn check_status(status: &At<'_>, old: &At<'_>, errors: &mut Errors) {

@@ -3,6 +3,7 @@
 mod access;
 mod cluster;
 mod data;
+mod policy;
 mod workloads;
 
 use apimachinery::{
@@ -73,5 +74,6 @@ fn every_table_begins_as_kubernetes_does() {
     check("ClusterRole", "NAME CREATED AT");
     check("RoleBinding", "NAME ROLE AGE users groups serviceaccounts");
     check("ClusterRoleBinding", "NAME ROLE AGE users groups serviceaccounts");
+    check("PodDisruptionBudget", "NAME MIN AVAILABLE MAX UNAVAILABLE ALLOWED DISRUPTIONS AGE");
     check("PriorityClass", "NAME VALUE GLOBAL-DEFAULT AGE PREEMPTIONPOLICY");
 }
