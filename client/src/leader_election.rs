@@ -4,11 +4,15 @@
 //! changed for its duration, by the reader's own monotonic clock, is free. Clocks of different machines are never
 //! compared. A leader that cannot renew for the renew deadline stops leading before others may begin, since the
 //! deadline is shorter than the lease. A leader that ends in order gives the Lease back at once.
+//!
+//! A process that was killed gave nothing back, and whoever follows it waits the lease out, unless it bears the same
+//! name: see [`Identity::of_slot`].
 
+mod identity;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use apimachinery::{
     api::{
@@ -22,7 +26,11 @@ use component_base::clock::Clock;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::api::Client;
+pub use self::identity::Identity;
+use crate::{api::Client, retry::Backoff};
+
+/// How soon an attempt that failed is repeated at first: an API server that just starts answers in a moment.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// How many retry periods at most lie between two attempts to become the leader: 1 + this.
 const JITTER: f64 = 1.2;
@@ -42,6 +50,8 @@ pub struct Config {
     pub renew_deadline: Duration,
     /// Between attempts.
     pub retry_period: Duration,
+    /// What the Lease tells of us beside its spec, while we lead.
+    pub annotations: BTreeMap<String, String>,
 }
 
 impl Config {
@@ -55,6 +65,7 @@ impl Config {
             lease_duration: Duration::from_secs(15),
             renew_deadline: Duration::from_secs(10),
             retry_period: Duration::from_secs(2),
+            annotations: BTreeMap::new(),
         }
     }
 }
@@ -68,6 +79,14 @@ pub enum Outcome {
     Finished,
     /// The Lease was lost. Kubernetes' components end then, and are started afresh.
     Lost,
+}
+
+/// What came of one attempt.
+enum Attempt {
+    Leads,
+    /// Another leads, or was faster.
+    Follows,
+    Failed,
 }
 
 /// The Lease as last seen, and since when it has looked so.
@@ -127,8 +146,17 @@ where
 impl Elector<'_> {
     /// Ends when we are the leader.
     async fn acquire(&mut self) {
-        while !self.attempt().await {
-            self.clock.sleep(self.clock.jitter(self.config.retry_period, JITTER)).await;
+        let mut backoff = Backoff::new(FIRST_PAUSE, self.config.retry_period);
+        loop {
+            let pause = match self.attempt().await {
+                Attempt::Leads => return,
+                Attempt::Follows => {
+                    backoff.reset();
+                    self.clock.jitter(self.config.retry_period, JITTER)
+                }
+                Attempt::Failed => backoff.next(self.clock),
+            };
+            self.clock.sleep(pause).await;
         }
     }
 
@@ -139,7 +167,7 @@ impl Elector<'_> {
         loop {
             clock.sleep(self.config.retry_period).await;
             let renewed = clock.timeout(deadline, async {
-                while !self.attempt().await {
+                while !matches!(self.attempt().await, Attempt::Leads) {
                     clock.sleep(self.config.retry_period).await;
                 }
             });
@@ -149,19 +177,20 @@ impl Elector<'_> {
         }
     }
 
-    /// Takes or renews the lease if it is ours to take; tells whether it is ours now.
-    async fn attempt(&mut self) -> bool {
+    /// Takes or renews the lease if it is ours to take.
+    async fn attempt(&mut self) -> Attempt {
         match self.try_attempt().await {
-            Ok(leader) => leader,
+            Ok(true) => Attempt::Leads,
+            Ok(false) => Attempt::Follows,
             Err(status) if status.is_conflict() || status.is_already_exists() => {
                 debug!(lease = self.config.name, %status, "another candidate was faster");
                 // What we knew is old: read again.
                 self.observed = None;
-                false
+                Attempt::Follows
             }
             Err(status) => {
                 warn!(lease = self.config.name, %status, "failed to acquire or renew the lease");
-                false
+                Attempt::Failed
             }
         }
     }
@@ -215,6 +244,7 @@ impl Elector<'_> {
             return;
         };
         let mut lease = observed.lease;
+        lease.metadata.annotations.retain(|key, _| !self.config.annotations.contains_key(key));
         let now = Some(MicroTime(self.clock.now()));
         lease.spec = LeaseSpec {
             holder_identity: Some(String::new()),
@@ -262,6 +292,7 @@ impl Elector<'_> {
         let seconds = self.config.lease_duration.as_secs();
         lease.spec.lease_duration_seconds = Some(i32::try_from(seconds).unwrap_or(i32::MAX));
         lease.spec.renew_time = now;
+        lease.metadata.annotations.extend(self.config.annotations.clone());
         if !self.is_ours(present) {
             lease.spec.holder_identity = Some(self.config.identity.clone());
             lease.spec.acquire_time = now;

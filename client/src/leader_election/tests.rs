@@ -95,3 +95,37 @@ async fn renewing_costs_one_write_and_no_read() {
     assert_eq!(requests[..2], ["get leases/kube-scheduler", "create leases"]);
     assert_eq!(requests[2..], vec!["update leases/kube-scheduler"; 10]);
 }
+
+#[tokio::test]
+async fn a_server_that_just_starts_costs_no_retry_period() {
+    let fixture = Fixture::new();
+    fixture.server.set_outage(Some(Status::service_unavailable("starting")));
+    let log = Log::default();
+    let _first = candidate(&fixture, "a", &log);
+    fixture.test_clock.advance(Duration::from_millis(300)).await;
+    fixture.server.set_outage(None);
+    fixture.test_clock.advance(Duration::from_millis(700)).await;
+    assert_eq!(*log.lock(), [(0, "a leads".to_owned())]);
+}
+
+#[tokio::test]
+async fn the_lease_tells_of_its_holder_while_it_leads() {
+    let fixture = Fixture::new();
+    let (client, clock) = (fixture.client.clone(), fixture.clock.clone());
+    let cancel = CancellationToken::new();
+    let token = cancel.clone();
+    fixture.shutdown.spawn("candidate", async move {
+        let mut config = Config::component("kube-scheduler", "a");
+        config.annotations.insert("example.com/endpoint".into(), "unix:///a".into());
+        run(&client, &clock, &config, &token, async |token: CancellationToken| {
+            token.cancelled().await;
+        })
+        .await;
+    });
+    fixture.test_clock.advance(3 * SECOND).await;
+    let told = |lease: &Value| lease["metadata"]["annotations"]["example.com/endpoint"].clone();
+    assert_eq!(told(&lease(&fixture)), "unix:///a");
+    cancel.cancel();
+    fixture.test_clock.advance(SECOND).await;
+    assert_eq!(told(&lease(&fixture)), Value::Null);
+}
