@@ -8,6 +8,7 @@
 //! A process that was killed gave nothing back, and whoever follows it waits the lease out, unless it bears the same
 //! name: see [`Identity::of_slot`].
 
+mod flags;
 mod identity;
 #[cfg(test)]
 mod tests;
@@ -22,15 +23,21 @@ use apimachinery::{
     status::Status,
     time::MicroTime,
 };
-use component_base::clock::Clock;
+use component_base::{clock::Clock, shutdown::Shutdown};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-pub use self::identity::Identity;
+pub use self::{
+    flags::{Flags, FlagsError},
+    identity::Identity,
+};
 use crate::{api::Client, retry::Backoff};
 
 /// How soon an attempt that failed is repeated at first: an API server that just starts answers in a moment.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a leader's tasks may take to end.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// How many retry periods at most lie between two attempts to become the leader: 1 + this.
 const JITTER: f64 = 1.2;
@@ -100,6 +107,48 @@ struct Elector<'a> {
     clock: &'a Clock,
     config: &'a Config,
     observed: Option<Observed>,
+}
+
+/// The leadership was lost to another, or could not be renewed in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("leader election lost")]
+pub struct Lost;
+
+/// Runs a component's work while it leads: the tasks of `work` are a part of `shutdown` that ends, and is waited for,
+/// before another copy may begin.
+///
+/// # Errors
+/// The leadership is lost. Kubernetes' components end then, and are started afresh.
+pub async fn work_as_leader<F, Fut>(
+    client: &Client,
+    clock: &Clock,
+    config: &Config,
+    shutdown: &Shutdown,
+    work: F,
+) -> Result<(), Lost>
+where
+    F: FnOnce(Shutdown) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let part = shutdown.child();
+    let outcome = run(client, clock, config, shutdown.token(), async |leading| {
+        let mut working = std::pin::pin!(work(part.as_shutdown().clone()));
+        tokio::select! {
+            () = working.as_mut() => {}
+            () = leading.cancelled() => {
+                part.cancel();
+                working.await;
+            }
+        }
+        part.cancel();
+        if let Err(error) = part.wait(GRACE).await {
+            warn!(lease = config.name, %error, "the leader's work did not end well");
+        }
+    });
+    match outcome.await {
+        Outcome::Lost => Err(Lost),
+        Outcome::Cancelled | Outcome::Finished => Ok(()),
+    }
 }
 
 /// Waits for the leadership, runs `lead` while it lasts, and gives it back.

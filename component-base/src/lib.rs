@@ -9,6 +9,7 @@
 //! | [`logs`], [`metrics`], [`health`] | what an operator sees of a component |
 //! | [`shutdown`] | the one cancellation and the tasks it ends; signals; the supervisor's lifeline |
 //! | [`files`] | atomic, durable, private files |
+//! | [`host`] | the machine's name |
 //! | [`memory`] | giving free memory back to the system |
 //!
 //! A component takes these as values: its `main` builds them, its library never reads arguments, environment or home
@@ -20,6 +21,7 @@
 pub mod clock;
 pub mod files;
 pub mod health;
+pub mod host;
 pub mod kubeconfig;
 pub mod logs;
 pub mod memory;

@@ -36,6 +36,8 @@ pub struct Shutdown {
     token: CancellationToken,
     tasks: TaskTracker,
     crashed: Arc<OnceLock<&'static str>>,
+    /// What a panic cancels, where this is a part: the whole.
+    whole: Option<CancellationToken>,
 }
 
 /// Why [`Shutdown::wait`] did not end well.
@@ -64,8 +66,8 @@ impl Shutdown {
                 token: self.token.child_token(),
                 tasks: TaskTracker::new(),
                 crashed: Arc::clone(&self.crashed),
+                whole: Some(self.whole.as_ref().unwrap_or(&self.token).clone()),
             },
-            whole: self.clone(),
         }
     }
 
@@ -90,14 +92,8 @@ impl Shutdown {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.spawn_within(name, task, self.token.clone());
-    }
-
-    fn spawn_within<F>(&self, name: &'static str, task: F, whole: CancellationToken)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
         let crashed = Arc::clone(&self.crashed);
+        let whole = self.whole.as_ref().unwrap_or(&self.token).clone();
         self.tasks.spawn(async move {
             // The panic hook has already written message and place.
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
@@ -176,10 +172,15 @@ impl Shutdown {
 #[derive(Debug)]
 pub struct Child {
     shutdown: Shutdown,
-    whole: Shutdown,
 }
 
 impl Child {
+    /// This part as a whole of its own, for what takes a [`Shutdown`].
+    #[must_use]
+    pub fn as_shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
     /// The cancellation of this part.
     #[must_use]
     pub fn token(&self) -> &CancellationToken {
@@ -196,7 +197,7 @@ impl Child {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.shutdown.spawn_within(name, task, self.whole.token.clone());
+        self.shutdown.spawn(name, task);
     }
 
     /// Waits like [`Shutdown::wait`], for this part.

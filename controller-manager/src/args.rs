@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use client::leader_election;
 
 /// Brings what is to what should be.
 #[derive(Parser)]
@@ -14,6 +15,9 @@ pub(crate) struct Args {
     /// The pods' network; every node gets a /24 of it.
     #[arg(long, default_value = "10.244.0.0/16")]
     pub(crate) cluster_cidr: String,
+    /// Leader election.
+    #[command(flatten)]
+    pub(crate) leader_election: leader_election::Flags,
     /// Unix socket to serve health and metrics on.
     #[arg(long)]
     pub(crate) health_socket: Option<PathBuf>,

@@ -6,6 +6,8 @@
 //! | [`context`] | what a controller is set up with: the API, shared informers, queues |
 //! | [`expectations`] | what was written but is not in the cache yet |
 //!
+//! With leader election only the leader's loops run; who loses the leadership ends.
+//!
 //! Every loop is level-triggered: informers put keys into a work queue, a worker reads the present state from the shared
 //! stores, a pure `plan` decides, a thin `act` writes. All loops share one copy of each resource.
 //!
@@ -15,7 +17,11 @@ pub mod context;
 pub mod controllers;
 pub mod expectations;
 
-use client::{Client, informer::Informers};
+use client::{
+    Client,
+    informer::Informers,
+    leader_election::{self, Lost},
+};
 use component_base::{clock::Clock, shutdown::Shutdown};
 
 use self::{context::Setup, controllers::CONTROLLERS};
@@ -43,7 +49,23 @@ impl Server {
         Self { config }
     }
 
-    /// Runs all controllers until `shutdown`.
+    /// Runs all controllers while this copy leads, until `shutdown`.
+    ///
+    /// # Errors
+    /// The leadership was lost: the process is to end, and may begin anew.
+    pub async fn run_elected(
+        self,
+        election: &leader_election::Config,
+        shutdown: Shutdown,
+    ) -> Result<(), Lost> {
+        let (client, clock) = (self.config.client.clone(), self.config.clock.clone());
+        leader_election::work_as_leader(&client, &clock, election, &shutdown, |part| {
+            self.run(part)
+        })
+        .await
+    }
+
+    /// Runs all controllers until `shutdown`, whoever else may do so.
     pub async fn run(self, shutdown: Shutdown) {
         let Config { client, clock, cluster_cidr } = self.config;
         let mut informers = Informers::new(&client, &clock);

@@ -10,6 +10,7 @@ use client::Client;
 use component_base::{
     clock::Clock,
     health::{self, Checks},
+    host,
     kubeconfig::{self, Overrides},
     logs,
     metrics::Registry,
@@ -47,7 +48,17 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         let router = health::router(&Checks::new(), registry);
         shutdown.spawn("health", transport::serve(listener, router, shutdown.token().clone()));
     }
-    let config = Config { client, clock: Clock::real(), cluster_cidr: args.cluster_cidr };
-    Server::new(config).run(shutdown.clone()).await;
+    let clock = Clock::real();
+    let election =
+        args.leader_election.election("kube-controller-manager", &host::name(), &clock)?;
+    let server = Server::new(Config { client, clock, cluster_cidr: args.cluster_cidr });
+    match &election {
+        None => server.run(shutdown.clone()).await,
+        Some((election, _identity)) => {
+            let led = server.run_elected(election, shutdown.clone()).await;
+            shutdown.cancel();
+            led?;
+        }
+    }
     Ok(shutdown.wait(Duration::from_secs(5)).await?)
 }

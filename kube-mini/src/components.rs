@@ -61,6 +61,11 @@ impl Assembly<'_> {
         show(&self.paths.run.join(file))
     }
 
+    /// The file by which a component that was killed hands its lease on. In the state folder: the lease survives with it.
+    fn identity(&self, component: &str) -> String {
+        show(&self.paths.state(&format!("{component}.identity")))
+    }
+
     fn api_server(&self) -> ComponentSpec {
         self.spec(
             "kube-apiserver",
@@ -86,6 +91,7 @@ impl Assembly<'_> {
                 ("kubeconfig", self.pki("controller-manager.kubeconfig")),
                 ("cluster-cidr", self.config.cluster_cidr.clone()),
                 ("health-socket", self.run("kube-controller-manager.sock")),
+                ("leader-elect-identity-file", self.identity("kube-controller-manager")),
             ],
         )
     }

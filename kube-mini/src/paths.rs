@@ -7,6 +7,7 @@
 //! | `<state>/<name>/lock` | held by the supervisor while the cluster runs; its text is the supervisor's pid | 0600 |
 //! | `<state>/<name>/pki` | the certificate authority, a certificate and a kubeconfig per component | 0700 |
 //! | `<state>/<name>/db`, `nodes`, `logs` | the store, the nodes' state, the components' logs | 0700 |
+//! | `<state>/<name>/<component>.identity` | the name under which a component stands for leader election | 0600 |
 //! | `<state>/<name>/kubeconfig` | the administrator's kubeconfig | 0600 |
 //! | `<run>/` | sockets and addresses of the running processes; short, for Unix paths end at 104 bytes | 0700 |
 //!

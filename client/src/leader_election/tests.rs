@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use apimachinery::{resource, status::Status};
+use component_base::shutdown::Shutdown;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Config, Outcome, run};
+use super::{Config, Lost, Outcome, run, work_as_leader};
 use crate::testing::Fixture;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -128,4 +129,34 @@ async fn the_lease_tells_of_its_holder_while_it_leads() {
     cancel.cancel();
     fixture.test_clock.advance(SECOND).await;
     assert_eq!(told(&lease(&fixture)), Value::Null);
+}
+
+#[tokio::test]
+async fn the_tasks_of_a_leader_end_before_another_may_begin_and_the_rest_goes_on() {
+    let fixture = Fixture::new();
+    let ended = Arc::new(Mutex::new(None));
+    let running = Arc::new(Mutex::new(false));
+    let (client, clock, shutdown) =
+        (fixture.client.clone(), fixture.clock.clone(), fixture.shutdown.clone());
+    let (result, flag) = (Arc::clone(&ended), Arc::clone(&running));
+    fixture.shutdown.spawn("component", async move {
+        let config = Config::component("kube-scheduler", "a");
+        let work = |part: Shutdown| async move {
+            let (token, task_flag) = (part.token().clone(), Arc::clone(&flag));
+            part.spawn("task", async move {
+                *task_flag.lock() = true;
+                token.cancelled().await;
+                *task_flag.lock() = false;
+            });
+            part.cancelled().await;
+        };
+        let led = work_as_leader(&client, &clock, &config, &shutdown, work).await;
+        *result.lock() = Some((led, shutdown.token().is_cancelled()));
+    });
+    fixture.test_clock.advance(5 * SECOND).await;
+    assert!(*running.lock());
+    fixture.server.set_outage(Some(Status::service_unavailable("down")));
+    fixture.test_clock.advance(13 * SECOND).await;
+    assert_eq!(*ended.lock(), Some((Err(Lost), false)));
+    assert!(!*running.lock());
 }
