@@ -8,6 +8,7 @@
 //! counted, as they hold nothing while they wait.
 
 mod authorize;
+mod evict;
 mod read;
 mod stream;
 mod write;

@@ -2,9 +2,11 @@
 
 pub mod allocators;
 pub mod cacher;
+mod conditions;
 pub(crate) mod decode;
 mod defaults;
 mod encode;
+pub(crate) mod eviction;
 mod json;
 pub mod kinds;
 mod meta;

@@ -125,6 +125,7 @@ table! {
         .sub(&[
             sub("attach", "", "v1", "PodAttachOptions", STREAM),
             sub("binding", "", "v1", "Binding", CREATE),
+            sub("eviction", "policy", "v1", "Eviction", CREATE),
             sub("exec", "", "v1", "PodExecOptions", STREAM),
             sub("log", "", "v1", "Pod", &["get"]),
             sub("portforward", "", "v1", "PodPortForwardOptions", STREAM),

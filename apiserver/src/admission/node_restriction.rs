@@ -68,7 +68,9 @@ fn pod(review: &Review<'_>, node: &str) -> Option<String> {
             (review.old.map(labels) != Some(labels(review.object)))
                 .then(|| format!("node \"{node}\" cannot update labels through pod status"))
         }
-        ("eviction", Operation::Create) => None,
+        // Without a pod the request fails by itself.
+        ("eviction", Operation::Create) => (review.old.is_some() && !own)
+            .then(|| format!("node {node} can only evict pods with spec.nodeName set to itself")),
         (subresource, operation) => Some(format!(
             "unexpected operation {} on pod subresource \"{subresource}\"",
             operation_name(operation)

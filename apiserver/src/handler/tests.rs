@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod deletes;
+mod evictions;
 mod reads;
 mod watches;
 mod writes;

@@ -38,6 +38,9 @@ impl Handler {
             return self.bind(store, context, body, warnings).await;
         }
         let object = self.read_object(store.info, context, body, warnings)?;
+        if context.subresource == "eviction" {
+            return self.evict(store, context, object).await;
+        }
         let stored = self.create_object(store, context, object, warnings).await?;
         let body = self.shaper(store, context).object(&stored.bytes)?;
         Ok(Reply::Object { body, created: true })
@@ -232,11 +235,10 @@ impl Handler {
         check_name(context, &mut binding)?;
         subresources::validate_binding(&binding)?;
         let now = self.deps.clock.now();
-        store.rewrite(context, &|pod| subresources::bind(pod, &binding, now)).await?;
-        let status = json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201,
-        });
-        Ok(Reply::Object { body: status.to_string().into(), created: true })
+        store
+            .rewrite(context, &|pod| subresources::bind(pod, &binding, now).map(|()| true))
+            .await?;
+        Ok(subresources::made())
     }
 
     /// Writes a scale back into its object; `make` gives the new scale from the present one.

@@ -4,12 +4,12 @@ use apimachinery::{
     object::Object,
     resource::{self, ResourceInfo},
     status::Status,
-    time::Time,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::request::pseudo_resource;
+use super::conditions;
+use crate::{handler::Reply, request::pseudo_resource};
 
 /// Carries out a `pods/binding`: what the scheduler decided becomes part of the pod
 /// (`pkg/registry/core/pod/storage.BindingREST.assignPod`).
@@ -44,26 +44,16 @@ pub(crate) fn bind(pod: &mut Object, binding: &Object, now: Timestamp) -> Result
             }
         }
     }
-    set_scheduled(pod, now);
+    conditions::set_pod_true(pod, "PodScheduled", None, now);
     Ok(())
 }
 
-/// The condition PodScheduled becomes true.
-fn set_scheduled(pod: &mut Object, now: Timestamp) {
-    let mut condition = json!({
-        "type": "PodScheduled",
-        "status": "True",
-        "lastProbeTime": null,
-        "lastTransitionTime": Time(now).truncated().to_string(),
+/// The answer to a binding or an eviction.
+pub(crate) fn made() -> Reply {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201,
     });
-    let generation = pod.generation();
-    if generation > 0 {
-        condition["observedGeneration"] = generation.into();
-    }
-    let mut conditions = pod.get_list(&["status", "conditions"]).to_vec();
-    conditions.retain(|other| other.get("type").and_then(Value::as_str) != Some("PodScheduled"));
-    conditions.push(condition);
-    pod.set(&["status", "conditions"], conditions);
+    Reply::Object { body: status.to_string().into(), created: true }
 }
 
 /// Checks the body of a binding.

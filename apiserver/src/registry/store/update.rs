@@ -53,14 +53,15 @@ impl Store {
         Err(Status::modified(self.info, &context.name))
     }
 
-    /// Changes an object past its strategy: for what the server itself decides, such as a pod's binding.
+    /// Changes an object past its strategy: for what the server itself decides, such as a pod's binding. `change`
+    /// tells whether it changed anything.
     ///
     /// # Errors
     /// Not found, or what `change` gives.
     pub(crate) async fn rewrite(
         &self,
         context: &RequestContext,
-        change: &(dyn Fn(&mut Object) -> Result<(), Status> + Send + Sync),
+        change: &(dyn Fn(&mut Object) -> Result<bool, Status> + Send + Sync),
     ) -> Result<Stored, Status> {
         let key: Arc<str> = self.key(&context.namespace, &context.name).into();
         let mut current =
@@ -70,7 +71,9 @@ impl Store {
                 return Err(Status::not_found(self.info, &context.name));
             };
             let mut object = Object::from_slice(&kv.value)?;
-            change(&mut object)?;
+            if !change(&mut object)? {
+                return Ok(Stored { bytes: kv.value.clone(), created: false });
+            }
             if context.dry_run {
                 return Ok(Stored { bytes: object.to_bytes(), created: false });
             }
