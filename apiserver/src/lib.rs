@@ -30,6 +30,7 @@ pub mod kubelet;
 mod metrics;
 pub mod registry;
 pub mod request;
+pub mod scheduling;
 pub mod storage;
 
 use std::{
@@ -222,8 +223,13 @@ impl Server {
         });
         let discovery = Arc::new(Discovery::default());
         let health = health::router(&checks, config.metrics);
-        let rest =
-            RestFace::new(handler.clone(), discovery.clone(), config.kubelets.clone(), health);
+        let rest = RestFace::new(
+            handler.clone(),
+            discovery.clone(),
+            config.kubelets.clone(),
+            health,
+            watches.clone(),
+        );
         let grpc = GrpcFace::new(handler.clone(), discovery, config.kubelets);
         let kubernetes = bootstrap::KubernetesService {
             cluster_ip: config.service_addresses.address(0),

@@ -6,6 +6,7 @@ const STANDARD: &[&str] =
     &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const NO_COLLECTION: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
 const CREATE: &[&str] = &["create"];
+const GET: &[&str] = &["get"];
 const GET_LIST: &[&str] = &["get", "list"];
 const ALL: &[&str] = &["all"];
 const EXTENSIONS: &[&str] = &["api-extensions"];
@@ -125,10 +126,12 @@ table! {
         .sub(&[
             sub("attach", "", "v1", "PodAttachOptions", STREAM),
             sub("binding", "", "v1", "Binding", CREATE),
+            sub("ephemeralcontainers", "", "v1", "Pod", WRITE),
             sub("eviction", "policy", "v1", "Eviction", CREATE),
             sub("exec", "", "v1", "PodExecOptions", STREAM),
-            sub("log", "", "v1", "Pod", &["get"]),
+            sub("log", "", "v1", "Pod", GET),
             sub("portforward", "", "v1", "PodPortForwardOptions", STREAM),
+            sub("scheduling", "kube-mini.dev", "v1", "SchedulingExplanation", GET),
             status("", "Pod"),
         ])
         .served();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use apimachinery::{object::Object, status::Status};
+use apimachinery::{object::Object, resource, status::Status};
 
 use super::{Handler, ListReply, Reply};
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
         store::{Page, Store},
     },
     request::{ListOptions, OutputShape, RequestContext},
+    scheduling,
 };
 
 impl Handler {
@@ -23,11 +24,28 @@ impl Handler {
         resource_version: &str,
     ) -> Result<Reply, Status> {
         let kv = store.get(&context.namespace, &context.name, resource_version).await?;
+        if context.subresource == "scheduling" {
+            return self.explain_scheduling(context).await;
+        }
         let body = if context.subresource == "scale" {
             store.strategy.to_scale(&Object::from_slice(&kv.value)?)?.to_bytes()
         } else {
             self.shaper(store, context).object(&kv.value)?
         };
+        Ok(Reply::Object { body, created: false })
+    }
+
+    /// Asks the scheduler about a pod.
+    async fn explain_scheduling(&self, context: &RequestContext) -> Result<Reply, Status> {
+        let (namespace, name) = scheduling::LEASE;
+        let lease = match self.store(&resource::LEASES)?.get(namespace, name, "").await {
+            Ok(kv) => Some(Object::from_slice(&kv.value)?),
+            Err(status) if status.is_not_found() => None,
+            Err(status) => return Err(status),
+        };
+        let socket = scheduling::socket(lease.as_ref())?;
+        let clock = &self.deps.clock;
+        let body = scheduling::explain(clock, socket, &context.namespace, &context.name).await?;
         Ok(Reply::Object { body, created: false })
     }
 

@@ -50,6 +50,9 @@ const SELECTABLE: [&str; 9] = [
     "status.nominatedNodeName",
 ];
 
+/// The subresource through which a running pod gets containers for debugging.
+const EPHEMERAL_CONTAINERS: &str = "ephemeralcontainers";
+
 /// See the module.
 pub(super) struct Pod;
 
@@ -83,6 +86,10 @@ impl Strategy for Pod {
     }
 
     fn prepare_for_update(&self, ctx: &StrategyContext<'_>, object: &mut Object, old: &Object) {
+        if ctx.subresource == EPHEMERAL_CONTAINERS {
+            keep_all_but_ephemeral_containers(object, old);
+            return;
+        }
         split_status(ctx.subresource, object, old);
         if ctx.subresource == STATUS {
             take_metadata(object, old, "ownerReferences");
@@ -121,8 +128,12 @@ impl Strategy for Pod {
         meta::check_update(object, old, &mut errors);
         if ctx.subresource == STATUS {
             update::status(object, old, &mut errors);
+            return errors.0;
+        }
+        check(object, &mut errors);
+        if ctx.subresource == EPHEMERAL_CONTAINERS {
+            update::ephemeral_containers(object, old, &mut errors);
         } else {
-            check(object, &mut errors);
             update::pod(object, old, &mut errors);
         }
         errors.0
@@ -173,6 +184,18 @@ impl Strategy for Pod {
 
     fn row(&self, object: &Object, now: Timestamp) -> Vec<Value> {
         print::row(object, now)
+    }
+}
+
+/// A write of the ephemeral containers leaves everything else as it was.
+fn keep_all_but_ephemeral_containers(object: &mut Object, old: &Object) {
+    let containers = object.remove(&["spec", "ephemeralContainers"]);
+    *object = old.clone();
+    match containers {
+        Some(containers) => object.set(&["spec", "ephemeralContainers"], containers),
+        None => {
+            object.remove(&["spec", "ephemeralContainers"]);
+        }
     }
 }
 

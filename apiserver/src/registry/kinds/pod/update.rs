@@ -64,6 +64,39 @@ pub(super) fn pod(object: &Object, old: &Object, errors: &mut Errors) {
     }
 }
 
+/// A replacement of the ephemeral containers: they may only be added.
+pub(super) fn ephemeral_containers(object: &Object, old: &Object, errors: &mut Errors) {
+    annotations(object, old, errors);
+    if old.annotation(MIRROR).is_some() {
+        *errors = Errors::default();
+        let nowhere = At::value("", None);
+        errors.forbidden(&nowhere, "static pods do not support ephemeral containers");
+        return;
+    }
+    let (spec, old_spec) = (At::top(object, "spec"), At::top(old, "spec"));
+    let (list, old_list) = (spec.get("ephemeralContainers"), old_spec.get("ephemeralContainers"));
+    for old in old_list.items() {
+        let name = old.str("name");
+        let Some(new) = list.items().find(|new| new.str("name") == name).and_then(|n| n.raw())
+        else {
+            let detail = format!("existing ephemeral containers \"{name}\" may not be removed\n");
+            errors.forbidden(&list, detail);
+            continue;
+        };
+        let mut changes = Vec::new();
+        changed_paths(name, Some(new), old.raw(), &mut changes);
+        if !changes.is_empty() {
+            errors.forbidden(
+                &list,
+                format!(
+                    "existing ephemeral containers \"{name}\" may not be changed\n{}",
+                    changes.join("\n")
+                ),
+            );
+        }
+    }
+}
+
 /// The new spec with all that may change set back.
 fn munged(
     fields: &Fields,

@@ -56,6 +56,43 @@ fn a_running_pod_hardly_changes() {
 }
 
 #[test]
+fn ephemeral_containers_are_only_added() {
+    let container = json!({"name": "debug", "image": "busybox"});
+    rows! { check_update(&Pod, "ephemeralcontainers", &base());
+        "spec.ephemeralContainers.0" = container => [];
+        "spec.ephemeralContainers.0" = container, "spec.nodeName" = "n", "metadata.labels.a" = "b" => [];
+        "spec.ephemeralContainers.0" = {"name": "debug", "image": "busybox", "targetContainerName": "nobody"}
+            => ["spec.ephemeralContainers[0].targetContainerName: Not found: \"nobody\""];
+        "spec.ephemeralContainers.0" = {"name": "debug", "image": "b", "ports": [{"containerPort": 1}], "lifecycle": {},
+            "resources": {"limits": {"cpu": "1"}}, "livenessProbe": {"exec": {"command": ["x"]}}}
+            => ["spec.ephemeralContainers[0].ports: Forbidden: cannot be set for an Ephemeral Container",
+                "spec.ephemeralContainers[0].resources: Forbidden: cannot be set for an Ephemeral Container",
+                "spec.ephemeralContainers[0].livenessProbe: Forbidden: cannot be set for an Ephemeral Container"];
+    }
+    let mut debugged = base();
+    debugged["spec"]["ephemeralContainers"] = json!([container]);
+    rows! { check_update(&Pod, "ephemeralcontainers", &debugged);
+        "spec.ephemeralContainers.1" = {"name": "more", "image": "busybox"} => [];
+        "spec.ephemeralContainers" = null
+            => ["spec.ephemeralContainers: Forbidden: existing ephemeral containers \"debug\" may not be removed\n"];
+        "spec.ephemeralContainers.0.image" = "other"
+            => ["spec.ephemeralContainers: Forbidden: existing ephemeral containers \"debug\" may not be changed\n  debug.image: \"busybox\" -> \"other\""];
+        "spec.ephemeralContainers.1" = container
+            => ["spec.ephemeralContainers[1].name: Duplicate value: \"debug\""];
+    }
+    let old = created(&Pod, &base(), &[]);
+    let edits = [
+        ("spec.ephemeralContainers.0", container),
+        ("spec.nodeName", json!("n")),
+        ("metadata.labels.a", json!("b")),
+    ];
+    let new = replaced(&Pod, "ephemeralcontainers", &old, &edits);
+    assert_eq!(new.get_list(&["spec", "ephemeralContainers"]).len(), 1);
+    assert_eq!((new.get_str(&["spec", "nodeName"]), new.label("a")), ("", None));
+    assert!(Pod.generation_changed(&new, &old));
+}
+
+#[test]
 fn each_hand_writes_its_part() {
     let old = created(&Pod, &base(), &[]);
     let new = replaced(
