@@ -14,6 +14,8 @@ use client::{
 };
 use component_base::{clock::Clock, shutdown::Shutdown};
 
+use crate::options::Options;
+
 /// Everything that a controller may use while it is being set up.
 pub struct Setup<'a> {
     /// The API.
@@ -26,6 +28,8 @@ pub struct Setup<'a> {
     pub informers: &'a mut Informers,
     /// The pods' network.
     pub cluster_cidr: String,
+    /// Their settings.
+    pub options: &'a Options,
 }
 
 impl Setup<'_> {
@@ -68,6 +72,15 @@ impl Setup<'_> {
             }
         });
     }
+}
+
+/// Whether a creation was refused because its namespace is being deleted: all that is left to do there is nothing.
+#[must_use]
+pub fn is_terminating(status: &Status) -> bool {
+    status
+        .details
+        .as_ref()
+        .is_some_and(|d| d.causes.iter().any(|c| c.reason == "NamespaceTerminating"))
 }
 
 /// Namespace and name.

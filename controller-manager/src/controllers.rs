@@ -1,13 +1,16 @@
 //! The controllers, one file or folder each, and the table of them.
 
 pub mod deployment;
+pub mod disruption;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod garbage_collector;
 pub mod namespace;
 pub mod node_ipam;
 pub mod node_lifecycle;
+pub mod pod_gc;
 pub mod replica_set;
+pub mod root_ca;
 pub mod service_account;
 
 use crate::context::Setup;
@@ -31,4 +34,7 @@ pub const CONTROLLERS: &[Controller] = &[
     Controller { name: "node-ipam-controller", start: node_ipam::start },
     Controller { name: "node-lifecycle-controller", start: node_lifecycle::act::start },
     Controller { name: "garbage-collector-controller", start: garbage_collector::start },
+    Controller { name: "pod-garbage-collector-controller", start: pod_gc::start },
+    Controller { name: "disruption-controller", start: disruption::start },
+    Controller { name: "root-ca-certificate-publisher-controller", start: root_ca::start },
 ];

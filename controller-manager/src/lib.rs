@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`controllers`] | one file or folder per controller, and the table of them |
 //! | [`context`] | what a controller is set up with: the API, shared informers, queues |
+//! | [`options`] | their settings |
 //! | [`expectations`] | what was written but is not in the cache yet |
 //!
 //! With leader election only the leader's loops run; who loses the leadership ends.
@@ -16,6 +17,7 @@
 pub mod context;
 pub mod controllers;
 pub mod expectations;
+pub mod options;
 
 use client::{
     Client,
@@ -24,6 +26,7 @@ use client::{
 };
 use component_base::{clock::Clock, shutdown::Shutdown};
 
+pub use self::options::Options;
 use self::{context::Setup, controllers::CONTROLLERS};
 
 /// What the controller manager is made with.
@@ -40,13 +43,21 @@ pub struct Config {
 /// The controller manager, ready to run.
 pub struct Server {
     config: Config,
+    options: Options,
 }
 
 impl Server {
     /// Takes the configuration over.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { config }
+        Self { config, options: Options::default() }
+    }
+
+    /// Sets what can be set about single controllers.
+    #[must_use]
+    pub fn with_options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
     }
 
     /// Runs all controllers while this copy leads, until `shutdown`.
@@ -59,10 +70,8 @@ impl Server {
         shutdown: Shutdown,
     ) -> Result<(), Lost> {
         let (client, clock) = (self.config.client.clone(), self.config.clock.clone());
-        leader_election::work_as_leader(&client, &clock, election, &shutdown, |part| {
-            self.run(part)
-        })
-        .await
+        leader_election::work_as_leader(&client, &clock, election, &shutdown, |part| self.run(part))
+            .await
     }
 
     /// Runs all controllers until `shutdown`, whoever else may do so.
@@ -75,6 +84,7 @@ impl Server {
             shutdown: shutdown.clone(),
             informers: &mut informers,
             cluster_cidr,
+            options: &self.options,
         };
         for controller in CONTROLLERS {
             tracing::debug!(controller = controller.name, "setting up");

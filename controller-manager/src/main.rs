@@ -51,7 +51,9 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let clock = Clock::real();
     let election =
         args.leader_election.election("kube-controller-manager", &host::name(), &clock)?;
-    let server = Server::new(Config { client, clock, cluster_cidr: args.cluster_cidr });
+    let options = args.options()?;
+    let server = Server::new(Config { client, clock, cluster_cidr: args.cluster_cidr })
+        .with_options(options);
     match &election {
         None => server.run(shutdown.clone()).await,
         Some((election, _identity)) => {

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::plan::{Snapshot, controller_of, new_pod, plan, status};
 use crate::{
-    context::{BY_CONTROLLER, Setup, controller_uid, key_of, replace_status},
+    context::{BY_CONTROLLER, Setup, controller_uid, is_terminating, key_of, replace_status},
     expectations::Expectations,
 };
 
@@ -246,7 +246,7 @@ impl Reconciler {
                         let message = format!("Created pod: {name}");
                         self.recorder.record(set, EventType::Normal, "SuccessfulCreate", message);
                     }
-                    Err(status) if terminating(&status) => {
+                    Err(status) if is_terminating(&status) => {
                         // The namespace goes, and the set with it: nobody needs to hear of it.
                         self.expectations.created(key, left);
                         return Ok(());
@@ -308,12 +308,4 @@ impl Reconciler {
             other => other.map(drop),
         }
     }
-}
-
-/// Whether a creation was refused because its namespace is being deleted.
-fn terminating(status: &Status) -> bool {
-    status
-        .details
-        .as_ref()
-        .is_some_and(|d| d.causes.iter().any(|c| c.reason == "NamespaceTerminating"))
 }
