@@ -104,6 +104,8 @@ impl Assembly<'_> {
             vec![
                 ("kubeconfig", self.pki("scheduler.kubeconfig")),
                 ("health-socket", self.run("kube-scheduler.sock")),
+                ("endpoint-socket", self.run("scheduling.sock")),
+                ("leader-elect-identity-file", self.identity("kube-scheduler")),
             ],
         )
     }

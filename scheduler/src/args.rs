@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use client::leader_election;
 
 /// Finds pods their nodes.
 #[derive(Parser)]
@@ -14,6 +15,12 @@ pub(crate) struct Args {
     /// The `spec.schedulerName` of the pods that it serves.
     #[arg(long, default_value = "default-scheduler")]
     pub(crate) scheduler_name: String,
+    /// Leader election.
+    #[command(flatten)]
+    pub(crate) leader_election: leader_election::Flags,
+    /// Unix socket to explain decisions on, while this copy leads.
+    #[arg(long)]
+    pub(crate) endpoint_socket: Option<PathBuf>,
     /// Unix socket to serve health and metrics on.
     #[arg(long)]
     pub(crate) health_socket: Option<PathBuf>,

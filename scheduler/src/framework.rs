@@ -17,7 +17,10 @@ pub use cycle_state::CycleState;
 pub use runtime::Framework;
 pub use types::{NodeInfo, PodInfo, Resources};
 
-use crate::{queue::events::ClusterEvent, snapshot::Snapshot};
+use crate::{
+    queue::events::{ClusterEvent, Event},
+    snapshot::Snapshot,
+};
 
 /// The highest score that a plugin may give a node after normalisation: `framework.MaxNodeScore`.
 pub const MAX_NODE_SCORE: i64 = 100;
@@ -96,9 +99,13 @@ pub trait Plugin: Send + Sync + 'static {
     fn score(&self) -> Option<&dyn Score> {
         None
     }
-    /// The events after which a pod that this plugin refused is worth another attempt.
-    fn events_to_register(&self) -> Vec<ClusterEvent> {
-        vec![ClusterEvent::Any]
+    /// The kinds of events after which a pod that this plugin refused may be worth another attempt.
+    fn events_to_register(&self) -> &'static [ClusterEvent] {
+        &[]
+    }
+    /// Whether this event, of a registered kind, makes `pod` worth another attempt: the plugin's queueing hint.
+    fn hint(&self, _pod: &PodInfo, _event: &Event<'_>) -> bool {
+        true
     }
 }
 

@@ -10,6 +10,7 @@ use client::Client;
 use component_base::{
     clock::Clock,
     health::{self, Checks},
+    host,
     kubeconfig::{self, Overrides},
     logs,
     metrics::Registry,
@@ -48,8 +49,20 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         let router = health::router(&Checks::new(), registry);
         shutdown.spawn("health", transport::serve(listener, router, shutdown.token().clone()));
     }
-    let config =
-        Config { client, clock: Clock::real(), scheduler_name: args.scheduler_name, metrics };
-    Server::new(config).run(shutdown.clone()).await;
+    let clock = Clock::real();
+    let election = args.leader_election.election("kube-scheduler", &host::name(), &clock)?;
+    let scheduler_name = args.scheduler_name;
+    let mut server = Server::new(Config { client, clock, scheduler_name, metrics });
+    if let Some(path) = args.endpoint_socket {
+        server = server.with_endpoint(path);
+    }
+    match &election {
+        None => server.run(shutdown.clone()).await,
+        Some((election, _identity)) => {
+            let led = server.run_elected(election, shutdown.clone()).await;
+            shutdown.cancel();
+            led?;
+        }
+    }
     Ok(shutdown.wait(Duration::from_secs(5)).await?)
 }

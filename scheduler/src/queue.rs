@@ -1,7 +1,8 @@
 //! The scheduling queue: pods that wait for a node, in three places.
 //!
 //! - **active**: to be tried now, the highest priority first, then the one that waits longest;
-//! - **backoff**: tried in vain not long ago; 1 s after the first attempt, doubling up to 10 s;
+//! - **backoff**: tried in vain not long ago; 1 s after the first attempt, doubling up to 10 s. While nothing is active, the
+//!   first of those that were refused goes before its time (not those whose attempt ended by an error);
 //! - **unschedulable**: refused, and waiting for an event of the cluster that could help a pod that these plugins
 //!   refused; after five minutes it is tried again all the same.
 //!
@@ -16,8 +17,10 @@ use std::{
     time::Duration,
 };
 
+use apimachinery::object::ObjectKey;
+
+use self::events::{ClusterEvent, Event, Subject, own_changes};
 use crate::{framework::PodInfo, plugins::scheduling_gates};
-use events::ClusterEvent;
 
 /// First back-off of a pod: `podInitialBackoffSeconds`.
 pub const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
@@ -35,12 +38,10 @@ pub struct QueuedPod {
     pub attempts: u32,
     /// When it entered the queue first.
     pub since: Duration,
-    /// When it was last put into a part of the queue.
+    /// When it came, or when its last attempt ended.
     pub timestamp: Duration,
-    /// Who refused it the last time.
+    /// Who refused it the last time; empty where the attempt ended by an error.
     pub refusers: BTreeSet<&'static str>,
-    /// Events that arrived while it was being tried.
-    moved_at: u64,
 }
 
 impl QueuedPod {
@@ -82,6 +83,19 @@ enum Place {
     InFlight,
 }
 
+/// How a pod waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// It is about to be tried, or is being bound.
+    Active,
+    /// Its back-off lasts.
+    Backoff,
+    /// For an event that may help it.
+    Unschedulable,
+    /// For its gates to be lifted.
+    Gated,
+}
+
 /// The queue.
 #[derive(Default)]
 pub struct SchedulingQueue {
@@ -89,54 +103,43 @@ pub struct SchedulingQueue {
     active: BinaryHeap<ActiveKey>,
     backoff: BTreeSet<(Duration, String)>,
     unschedulable: BTreeSet<(Duration, String)>,
-    in_flight: BTreeSet<String>,
     sequence: u64,
-    /// Counts moves of unschedulable pods, so that an event during an attempt is not lost.
-    cycle: u64,
-    recent: Vec<(u64, ClusterEvent)>,
 }
 
 impl SchedulingQueue {
-    /// Takes in a new pod, or a changed one.
-    pub fn add_or_update(&mut self, pod: Arc<PodInfo>, now: Duration) {
+    /// Takes in a new pod, or a changed one; `may_help` tells whether a change of it could undo its refusal.
+    pub fn add_or_update(
+        &mut self,
+        pod: Arc<PodInfo>,
+        now: Duration,
+        may_help: impl Fn(&QueuedPod, &Event<'_>) -> bool,
+    ) {
         let uid = pod.uid().to_owned();
         let gated = scheduling_gates::waiting_for(&pod).is_some();
-        match self.pods.get_mut(&uid) {
-            None => {
-                let queued = QueuedPod {
-                    pod,
-                    attempts: 0,
-                    since: now,
-                    timestamp: now,
-                    refusers: BTreeSet::new(),
-                    moved_at: self.cycle,
-                };
-                if gated {
-                    self.pods.insert(uid, (queued, Place::Gated));
-                } else {
-                    self.activate(queued, now);
-                }
+        let Some((queued, place)) = self.pods.get_mut(&uid) else {
+            let refusers = BTreeSet::new();
+            let queued = QueuedPod { pod, attempts: 0, since: now, timestamp: now, refusers };
+            if gated {
+                self.pods.insert(uid, (queued, Place::Gated));
+            } else {
+                self.activate(queued);
             }
-            Some((queued, place)) => {
-                let changed = relevant_change(&queued.pod, &pod);
-                queued.pod = pod;
-                match *place {
-                    Place::Gated if !gated => {
-                        let queued = queued.clone();
-                        self.activate(queued, now);
-                    }
-                    Place::Unschedulable(_) if changed => {
-                        let queued = queued.clone();
-                        self.leave(&uid);
-                        self.requeue(queued, now);
-                    }
-                    Place::InFlight if changed => {
-                        self.cycle += 1;
-                        self.recent.push((self.cycle, ClusterEvent::UnscheduledPodUpdate));
-                    }
-                    _ => {}
-                }
+            return;
+        };
+        let former = std::mem::replace(&mut queued.pod, pod);
+        let woken = match place {
+            Place::Gated => !gated,
+            Place::Unschedulable(_) => {
+                let subject = Subject::Pod { old: Some(&former), new: Some(&queued.pod) };
+                let helps = |kind: ClusterEvent| may_help(queued, &Event { kind, subject });
+                own_changes(&former, &queued.pod).into_iter().any(helps)
             }
+            Place::Active(_) | Place::Backoff(_) | Place::InFlight => false,
+        };
+        if woken {
+            let queued = queued.clone();
+            self.leave(&uid);
+            self.requeue(queued, now);
         }
     }
 
@@ -144,7 +147,6 @@ impl SchedulingQueue {
     pub fn remove(&mut self, uid: &str) {
         self.leave(uid);
         self.pods.remove(uid);
-        self.trim_recent();
     }
 
     /// Takes a pod out of the part that its place names.
@@ -156,28 +158,32 @@ impl SchedulingQueue {
             Some((_, Place::Unschedulable(since))) => {
                 self.unschedulable.remove(&(*since, uid.to_owned()));
             }
-            Some((_, Place::InFlight)) => {
-                self.in_flight.remove(uid);
-            }
-            Some((_, Place::Active(_) | Place::Gated)) | None => {}
+            Some((_, Place::Active(_) | Place::Gated | Place::InFlight)) | None => {}
         }
     }
 
-    /// Takes the next pod to try; `done` or `refused` ends its attempt.
+    /// Takes the next pod to try; `done`, `refused` or `failed` ends its attempt.
     pub fn pop(&mut self, now: Duration) -> Option<QueuedPod> {
         self.flush(now);
         while let Some(key) = self.active.pop() {
-            let Some((queued, place)) = self.pods.get_mut(&key.uid) else { continue };
-            if *place != Place::Active(key.sequence) {
-                continue;
+            let current = |(_, place): &(_, Place)| *place == Place::Active(key.sequence);
+            if self.pods.get(&key.uid).is_some_and(current) {
+                return self.try_now(&key.uid);
             }
-            *place = Place::InFlight;
-            self.in_flight.insert(key.uid);
-            queued.attempts += 1;
-            queued.moved_at = self.cycle;
-            return Some(queued.clone());
         }
-        None
+        let early = self.backoff.iter().find(|(_, uid)| {
+            self.pods.get(uid).is_some_and(|(queued, _)| !queued.refusers.is_empty())
+        });
+        let (until, uid) = early.cloned()?;
+        self.backoff.remove(&(until, uid.clone()));
+        self.try_now(&uid)
+    }
+
+    fn try_now(&mut self, uid: &str) -> Option<QueuedPod> {
+        let (queued, place) = self.pods.get_mut(uid)?;
+        *place = Place::InFlight;
+        queued.attempts += 1;
+        Some(queued.clone())
     }
 
     /// When the next waiting pod becomes ready by itself.
@@ -193,62 +199,33 @@ impl SchedulingQueue {
         self.remove(uid);
     }
 
-    /// The attempt failed for want of a node; `may_help` tells which events that arrived meanwhile could help.
-    pub fn refused(
-        &mut self,
-        uid: &str,
-        refusers: BTreeSet<&'static str>,
-        now: Duration,
-        may_help: impl Fn(&BTreeSet<&'static str>, ClusterEvent) -> bool,
-    ) {
-        let Some((queued, Place::InFlight)) = self.pods.get_mut(uid).map(|(q, p)| (q, *p)) else {
-            return;
-        };
+    /// The attempt failed for want of a node.
+    pub fn refused(&mut self, uid: &str, refusers: BTreeSet<&'static str>, now: Duration) {
+        // A deleted pod is gone from here already.
+        let Some((queued, place @ Place::InFlight)) = self.pods.get_mut(uid) else { return };
         queued.refusers = refusers;
         queued.timestamp = now;
-        let queued = queued.clone();
-        let since = queued.moved_at;
-        let helped = self
-            .recent
-            .iter()
-            .any(|(cycle, event)| *cycle > since && may_help(&queued.refusers, *event));
-        self.in_flight.remove(uid);
-        if helped {
-            self.requeue(queued, now);
-        } else {
-            self.unschedulable.insert((now, uid.to_owned()));
-            self.pods.insert(uid.to_owned(), (queued, Place::Unschedulable(now)));
-        }
-        self.trim_recent();
+        *place = Place::Unschedulable(now);
+        self.unschedulable.insert((now, uid.to_owned()));
     }
 
-    /// The attempt failed by an error (a conflict, a lost connection): tried again after its back-off.
+    /// The attempt failed by an error (a lost connection): tried again after its back-off.
     pub fn failed(&mut self, uid: &str, now: Duration) {
         if let Some((queued, Place::InFlight)) = self.pods.get(uid) {
             let mut queued = queued.clone();
             queued.timestamp = now;
-            self.in_flight.remove(uid);
+            queued.refusers.clear();
             self.requeue(queued, now);
-            self.trim_recent();
         }
     }
 
-    /// Something happened in the cluster: wakes the pods that it may help.
-    pub fn on_event(
-        &mut self,
-        event: ClusterEvent,
-        now: Duration,
-        may_help: impl Fn(&BTreeSet<&'static str>, ClusterEvent) -> bool,
-    ) {
-        if !self.in_flight.is_empty() {
-            self.cycle += 1;
-            self.recent.push((self.cycle, event));
-        }
+    /// Something happened in the cluster: wakes the refused pods that `may_help` names.
+    pub fn wake(&mut self, now: Duration, may_help: impl Fn(&QueuedPod) -> bool) {
         let woken: Vec<QueuedPod> = self
             .unschedulable
             .iter()
             .filter_map(|(_, uid)| self.pods.get(uid))
-            .filter(|(queued, _)| may_help(&queued.refusers, event))
+            .filter(|(queued, _)| may_help(queued))
             .map(|(queued, _)| queued.clone())
             .collect();
         for queued in woken {
@@ -273,28 +250,27 @@ impl SchedulingQueue {
         lengths
     }
 
+    /// Finds a waiting pod by its name, and says how it waits.
+    #[must_use]
+    pub fn find(&self, key: &ObjectKey) -> Option<(&Arc<PodInfo>, Waiting)> {
+        let (queued, place) = self.pods.values().find(|(queued, _)| queued.pod.key == *key)?;
+        let waiting = match place {
+            Place::Active(_) | Place::InFlight => Waiting::Active,
+            Place::Backoff(_) => Waiting::Backoff,
+            Place::Unschedulable(_) => Waiting::Unschedulable,
+            Place::Gated => Waiting::Gated,
+        };
+        Some((&queued.pod, waiting))
+    }
+
     /// A pod as it waits here.
     #[must_use]
     pub fn get(&self, uid: &str) -> Option<&QueuedPod> {
         self.pods.get(uid).map(|(queued, _)| queued)
     }
 
-    fn trim_recent(&mut self) {
-        let oldest = self
-            .in_flight
-            .iter()
-            .filter_map(|uid| self.pods.get(uid))
-            .map(|(queued, _)| queued.moved_at)
-            .min();
-        match oldest {
-            None => self.recent.clear(),
-            Some(oldest) => self.recent.retain(|(cycle, _)| *cycle > oldest),
-        }
-    }
-
-    fn activate(&mut self, mut queued: QueuedPod, now: Duration) {
+    fn activate(&mut self, queued: QueuedPod) {
         self.sequence += 1;
-        queued.timestamp = now;
         let uid = queued.pod.uid().to_owned();
         self.active.push(ActiveKey {
             priority: queued.pod.priority(),
@@ -309,7 +285,7 @@ impl SchedulingQueue {
     fn requeue(&mut self, queued: QueuedPod, now: Duration) {
         let until = queued.timestamp + queued.backoff();
         if queued.attempts == 0 || until <= now {
-            self.activate(queued, now);
+            self.activate(queued);
             return;
         }
         let uid = queued.pod.uid().to_owned();
@@ -322,29 +298,22 @@ impl SchedulingQueue {
             && until <= now
         {
             self.backoff.remove(&(until, uid.clone()));
-            self.reactivate(&uid, now);
+            self.reactivate(&uid);
         }
         while let Some((since, uid)) = self.unschedulable.first().cloned()
             && since + MAX_IN_UNSCHEDULABLE <= now
         {
             self.unschedulable.remove(&(since, uid.clone()));
-            self.reactivate(&uid, now);
+            self.reactivate(&uid);
         }
     }
 
-    fn reactivate(&mut self, uid: &str, now: Duration) {
+    fn reactivate(&mut self, uid: &str) {
         if let Some((queued, _)) = self.pods.get(uid) {
             let queued = queued.clone();
-            self.activate(queued, now);
+            self.activate(queued);
         }
     }
-}
-
-/// Whether a change of a waiting pod may make it schedulable: anything but its status and bookkeeping.
-fn relevant_change(old: &PodInfo, new: &PodInfo) -> bool {
-    old.pod.spec != new.pod.spec
-        || old.pod.metadata.labels != new.pod.metadata.labels
-        || old.terminating() != new.terminating()
 }
 
 #[cfg(test)]

@@ -1,11 +1,16 @@
 //! One pod's scheduling decision: find the feasible nodes, score them, choose. Pure, but for the tie-breaking number
 //! and the rotating start that the caller keeps in [`Rotation`].
+//!
+//! A pod that is nominated for a node goes there if it can, without a look at the others.
+
+use std::collections::BTreeSet;
 
 use crate::{
     framework::{
-        CycleState, Framework, NodeInfo, PodInfo,
-        runtime::{Diagnosis, Scores},
+        CycleState, Framework, NodeInfo, PodInfo, Rejection,
+        runtime::{Diagnosis, Filters, Scores},
     },
+    nominator::Nominator,
     snapshot::Snapshot,
 };
 
@@ -25,6 +30,12 @@ impl Rotation {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { start: 0, seed: seed | 1 }
+    }
+
+    /// Where the next look at the nodes begins.
+    #[must_use]
+    pub fn start(&self) -> usize {
+        self.start
     }
 
     fn next(&mut self) -> u64 {
@@ -58,6 +69,59 @@ pub fn feasible_nodes_to_find(all: usize) -> usize {
     (all * percentage / 100).max(MIN_FEASIBLE)
 }
 
+/// One pod's cycle, after PreFilter.
+pub struct Cycle<'a> {
+    framework: &'a Framework,
+    pod: &'a PodInfo,
+    nominator: &'a Nominator,
+    filters: Filters<'a>,
+    /// The nodes that alone come into question, if plugins named some.
+    chosen: Option<BTreeSet<String>>,
+}
+
+impl<'a> Cycle<'a> {
+    /// Runs PreFilter.
+    ///
+    /// # Errors
+    /// It refused the pod on all nodes.
+    pub fn begin(
+        framework: &'a Framework,
+        pod: &'a PodInfo,
+        snapshot: &Snapshot,
+        nominator: &'a Nominator,
+        state: &mut CycleState,
+    ) -> Result<Self, Diagnosis> {
+        match framework.pre_filter(state, pod, snapshot) {
+            Ok(chosen) => {
+                let filters = framework.filters(state);
+                Ok(Self { framework, pod, nominator, filters, chosen })
+            }
+            Err(rejection) => Err(Diagnosis {
+                pre_filter_message: rejection.reasons.join(", "),
+                nodes: snapshot
+                    .nodes
+                    .iter()
+                    .map(|node| (node.name.to_string(), rejection.clone()))
+                    .collect(),
+            }),
+        }
+    }
+
+    /// Whether the pod can run on the node.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn check(&self, state: &CycleState, node: &NodeInfo) -> Result<(), Rejection> {
+        if self.chosen.as_ref().is_some_and(|names| !names.contains(&*node.name)) {
+            return Err(Rejection::unresolvable(
+                "NodeAffinity",
+                "node(s) didn't satisfy plugin(s) [NodeAffinity]",
+            ));
+        }
+        self.framework.filter(&self.filters, state, self.pod, node, self.nominator)
+    }
+}
+
 /// Decides where `pod` goes.
 ///
 /// # Errors
@@ -66,23 +130,22 @@ pub fn schedule(
     framework: &Framework,
     pod: &PodInfo,
     snapshot: &Snapshot,
+    nominator: &Nominator,
     rotation: &mut Rotation,
 ) -> Result<Decision, Box<(Diagnosis, CycleState)>> {
     let mut state = CycleState::default();
-    let mut diagnosis = Diagnosis::default();
-    let chosen = match framework.pre_filter(&mut state, pod, snapshot) {
-        Ok(chosen) => chosen,
-        Err(rejection) => {
-            diagnosis.pre_filter_message = rejection.reasons.join(", ");
-            for node in snapshot.nodes.iter() {
-                diagnosis.nodes.insert(node.name.to_string(), rejection.clone());
-            }
-            return Err(Box::new((diagnosis, state)));
-        }
+    let cycle = match Cycle::begin(framework, pod, snapshot, nominator, &mut state) {
+        Ok(cycle) => cycle,
+        Err(diagnosis) => return Err(Box::new((diagnosis, state))),
     };
+    let nominated = nominator.node_of(pod.uid()).and_then(|name| snapshot.node(name));
+    if let Some(node) = nominated.filter(|node| cycle.check(&state, node).is_ok()) {
+        let (node, scores) = (node.name.to_string(), Scores::default());
+        return Ok(Decision { node, evaluated: 1, feasible: 1, scores });
+    }
+    let mut diagnosis = Diagnosis::default();
     let all = snapshot.nodes.len();
     let wanted = feasible_nodes_to_find(all);
-    let filters = framework.filters(&state);
     let mut feasible: Vec<&NodeInfo> = Vec::with_capacity(wanted);
     let mut evaluated = 0;
     for at in 0..all {
@@ -91,17 +154,7 @@ pub fn schedule(
         }
         let node = &snapshot.nodes[(rotation.start + at) % all];
         evaluated += 1;
-        if chosen.as_ref().is_some_and(|names| !names.contains(&*node.name)) {
-            diagnosis.nodes.insert(
-                node.name.to_string(),
-                crate::framework::Rejection::unresolvable(
-                    "NodeAffinity",
-                    "node(s) didn't satisfy plugin(s) [NodeAffinity]",
-                ),
-            );
-            continue;
-        }
-        match filters.run(&state, pod, node) {
+        match cycle.check(&state, node) {
             Ok(()) => feasible.push(node),
             Err(rejection) => {
                 diagnosis.nodes.insert(node.name.to_string(), rejection);

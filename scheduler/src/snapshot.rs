@@ -4,13 +4,16 @@
 //! before the API server confirmed the binding. A snapshot is kept from cycle to cycle: taking one costs a pointer for
 //! each node that changed since the last, and a change copies only the node that it touches.
 
+pub mod workloads;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
-use apimachinery::api::core::Node;
+use apimachinery::{api::core::Node, object::ObjectKey};
 
+use self::workloads::Workloads;
 use crate::framework::{NodeInfo, PodInfo};
 
 /// An immutable view of all nodes, in an order that alternates between zones.
@@ -24,6 +27,8 @@ pub struct Snapshot {
     pub pods_with_affinity: usize,
     /// Labels of the namespaces, for terms with a namespaceSelector.
     pub namespaces: Arc<BTreeMap<String, BTreeMap<String, String>>>,
+    /// What pods belong to, for the default spreading.
+    pub workloads: Arc<Workloads>,
     /// Pods per node for a namespace and selector, kept up to date from change to change.
     pub spread: Arc<parking_lot::Mutex<crate::plugins::spread_index::SpreadIndex>>,
 }
@@ -33,6 +38,18 @@ impl Snapshot {
     #[must_use]
     pub fn node(&self, name: &str) -> Option<&Arc<NodeInfo>> {
         self.nodes.iter().find(|n| &*n.name == name)
+    }
+
+    /// The same cluster without this pod, for a decision about it as if it were not placed yet.
+    #[must_use]
+    pub fn without(&self, uid: &str) -> Self {
+        let mut nodes = (*self.nodes).clone();
+        for node in &mut nodes {
+            if node.pods.iter().any(|p| p.uid() == uid) {
+                Arc::make_mut(node).remove_pod(uid);
+            }
+        }
+        Self { nodes: Arc::new(nodes), spread: Arc::default(), ..self.clone() }
     }
 }
 
@@ -53,6 +70,7 @@ pub struct Cache {
     /// Pods whose node is not (or no more) known, by node.
     orphans: HashMap<String, Vec<Arc<PodInfo>>>,
     namespaces: Arc<BTreeMap<String, BTreeMap<String, String>>>,
+    workloads: Arc<Workloads>,
     anti_affinity: usize,
     affinity: usize,
     spread: Arc<parking_lot::Mutex<crate::plugins::spread_index::SpreadIndex>>,
@@ -96,6 +114,7 @@ impl Cache {
             pods_with_required_anti_affinity: self.anti_affinity,
             pods_with_affinity: self.affinity,
             namespaces: self.namespaces.clone(),
+            workloads: self.workloads.clone(),
             spread: self.spread.clone(),
         }
     }
@@ -133,12 +152,25 @@ impl Cache {
         None
     }
 
-    /// Forgets a node; its pods are remembered until they go themselves.
-    pub fn remove_node(&mut self, name: &str) {
-        if let Some(info) = self.nodes.remove(name) {
+    /// Forgets a node; its pods are remembered until they go themselves. Gives back what it was.
+    pub fn remove_node(&mut self, name: &str) -> Option<Arc<Node>> {
+        let info = self.nodes.remove(name)?;
+        if !info.pods.is_empty() {
             self.orphans.insert(name.to_owned(), info.pods.clone());
-            self.ordered = None;
         }
+        self.ordered = None;
+        Some(info.node.clone())
+    }
+
+    /// What pods belong to, to be brought up to date.
+    pub fn workloads(&mut self) -> &mut Workloads {
+        Arc::make_mut(&mut self.workloads)
+    }
+
+    /// Finds a counted pod by its name.
+    #[must_use]
+    pub fn pod(&self, key: &ObjectKey) -> Option<&Arc<PodInfo>> {
+        self.pods.values().map(|placed| &placed.info).find(|info| info.key == *key)
     }
 
     /// Takes in the labels of a namespace; None: it is gone.
@@ -161,21 +193,25 @@ impl Cache {
         self.pods.contains_key(uid)
     }
 
-    /// Takes an assumption back, after a failed binding.
-    pub fn forget(&mut self, uid: &str) {
-        if self.pods.get(uid).is_some_and(|p| p.assumed) {
-            self.remove_pod(uid);
-        }
+    /// Takes an assumption back, after a failed binding; gives back what was counted.
+    pub fn forget(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
+        if self.is_assumed(uid) { self.remove_pod(uid) } else { None }
     }
 
-    /// Takes in a pod that the API server shows on a node.
-    pub fn set_pod(&mut self, pod: Arc<PodInfo>, node: &str) {
-        self.place(pod, node, false);
+    /// Whether the pod is counted before its binding was confirmed.
+    #[must_use]
+    pub fn is_assumed(&self, uid: &str) -> bool {
+        self.pods.get(uid).is_some_and(|p| p.assumed)
     }
 
-    /// Forgets a pod that is gone or has ended; false when it was not counted.
-    pub fn remove_pod(&mut self, uid: &str) -> bool {
-        let Some(placed) = self.pods.remove(uid) else { return false };
+    /// Takes in a pod that the API server shows on a node; gives back what was counted of it.
+    pub fn set_pod(&mut self, pod: Arc<PodInfo>, node: &str) -> Option<Arc<PodInfo>> {
+        self.place(pod, node, false)
+    }
+
+    /// Forgets a pod that is gone or has ended; gives back what was counted of it.
+    pub fn remove_pod(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
+        let placed = self.pods.remove(uid)?;
         self.count_affinity(&placed.info, false);
         self.spread.lock().change(&placed.info, &placed.node, -1);
         if let Some(info) = self.nodes.get_mut(&placed.node) {
@@ -187,11 +223,11 @@ impl Cache {
                 self.orphans.remove(&placed.node);
             }
         }
-        true
+        Some(placed.info)
     }
 
-    fn place(&mut self, pod: Arc<PodInfo>, node: &str, assumed: bool) {
-        self.remove_pod(pod.uid());
+    fn place(&mut self, pod: Arc<PodInfo>, node: &str, assumed: bool) -> Option<Arc<PodInfo>> {
+        let former = self.remove_pod(pod.uid());
         self.count_affinity(&pod, true);
         self.spread.lock().change(&pod, node, 1);
         match self.nodes.get_mut(node) {
@@ -203,6 +239,7 @@ impl Cache {
         }
         let uid = pod.uid().to_owned();
         self.pods.insert(uid, Placed { node: node.to_owned(), assumed, info: pod });
+        former
     }
 
     fn count_affinity(&mut self, pod: &PodInfo, added: bool) {

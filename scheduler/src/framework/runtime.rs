@@ -7,8 +7,9 @@ use std::{
 
 use super::{Code, CycleState, Filter, NodeInfo, PodInfo, PreFilterOutcome, Rejection};
 use crate::{
+    nominator::Nominator,
     plugins::{self, Registration},
-    queue::events::ClusterEvent,
+    queue::events::Event,
     snapshot::Snapshot,
 };
 
@@ -34,16 +35,29 @@ impl Diagnosis {
     }
 }
 
-/// What each plugin gave the feasible nodes, after normalisation and weighting. By plugin and not by node: a cycle
-/// scores hundreds of nodes, and would spend its time on as many small vectors.
+/// What each plugin gave the feasible nodes. By plugin and not by node: a cycle scores hundreds of nodes, and would spend
+/// its time on as many small vectors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scores {
     /// The nodes.
     pub nodes: Vec<Arc<str>>,
-    /// The scores that each plugin gave them, in their order.
-    pub by_plugin: Vec<(&'static str, Vec<i64>)>,
-    /// The sums.
+    /// The scores that each plugin gave them.
+    pub by_plugin: Vec<PluginScores>,
+    /// The sums of the normalized scores times their plugins' weights.
     pub totals: Vec<i64>,
+}
+
+/// One plugin's scores, in the order of the nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginScores {
+    /// The plugin.
+    pub plugin: &'static str,
+    /// What its normalized scores are multiplied by.
+    pub weight: i64,
+    /// As it gave them.
+    pub raw: Vec<i64>,
+    /// Brought to 0..=[`MAX_NODE_SCORE`](super::MAX_NODE_SCORE).
+    pub normalized: Vec<i64>,
 }
 
 /// The Filters that have something to say in a cycle, in their order.
@@ -110,17 +124,30 @@ impl Framework {
         Filters { points }
     }
 
-    /// Runs Filter for one node.
+    /// Runs the Filters for one node with the pods nominated for it, as far as `pod` has to leave their room alone; and
+    /// once more without them, for they may never come and `pod` may want to be near them:
+    /// `RunFilterPluginsWithNominatedPods`.
     ///
     /// # Errors
     /// The first plugin's refusal.
     pub fn filter(
         &self,
+        filters: &Filters<'_>,
         state: &CycleState,
         pod: &PodInfo,
         node: &NodeInfo,
+        nominator: &Nominator,
     ) -> Result<(), Rejection> {
-        self.filters(state).run(state, pod, node)
+        let mut coming = nominator.before(pod, &node.name).peekable();
+        if coming.peek().is_some() {
+            let (mut state, mut node) = (state.clone(), node.clone());
+            for other in coming {
+                node.add_pod(other.clone());
+                self.simulate(&mut state, pod, other, &node, true);
+            }
+            filters.run(&state, pod, &node)?;
+        }
+        filters.run(state, pod, node)
     }
 
     /// Brings the plugins' notes up to date in a simulation.
@@ -157,24 +184,31 @@ impl Framework {
             if plugin.pre_score().is_some_and(|p| !p.run(state, pod, nodes, snapshot)) {
                 continue;
             }
-            let mut scores: Vec<i64> = nodes.iter().map(|n| point.run(state, pod, n)).collect();
-            point.normalize(state, pod, nodes, &mut scores);
-            for (total, score) in result.totals.iter_mut().zip(&mut scores) {
-                *score *= registration.weight;
-                *total += *score;
+            let raw: Vec<i64> = nodes.iter().map(|n| point.run(state, pod, n)).collect();
+            let mut normalized = raw.clone();
+            point.normalize(state, pod, nodes, &mut normalized);
+            let weight = registration.weight;
+            for (total, score) in result.totals.iter_mut().zip(&normalized) {
+                *total += score * weight;
             }
-            result.by_plugin.push((plugin.name(), scores));
+            result.by_plugin.push(PluginScores { plugin: plugin.name(), weight, raw, normalized });
         }
         result
     }
 
     /// Whether `event` may help a pod that `refusers` refused.
     #[must_use]
-    pub fn may_help(&self, refusers: &BTreeSet<&'static str>, event: ClusterEvent) -> bool {
+    pub fn may_help(
+        &self,
+        refusers: &BTreeSet<&'static str>,
+        pod: &PodInfo,
+        event: &Event<'_>,
+    ) -> bool {
         refusers.is_empty()
-            || self.plugins.iter().any(|r| {
-                refusers.contains(r.plugin.name())
-                    && r.plugin.events_to_register().iter().any(|e| e.covers(event))
+            || self.plugins.iter().map(|r| &r.plugin).any(|plugin| {
+                refusers.contains(plugin.name())
+                    && plugin.events_to_register().contains(&event.kind)
+                    && plugin.hint(pod, event)
             })
     }
 }

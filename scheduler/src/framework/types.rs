@@ -163,6 +163,12 @@ impl PodInfo {
         &self.pod.metadata.labels
     }
 
+    /// `status.nominatedNodeName`, where it names one.
+    #[must_use]
+    pub fn nominated_node(&self) -> Option<&str> {
+        self.pod.status.nominated_node_name.as_deref().filter(|name| !name.is_empty())
+    }
+
     /// Whether the pod is on its way out.
     #[must_use]
     pub fn terminating(&self) -> bool {

@@ -5,7 +5,6 @@
 
 use crate::{
     framework::{CycleState, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreScore, Score},
-    queue::events::ClusterEvent,
     snapshot::Snapshot,
 };
 
@@ -23,9 +22,6 @@ impl Plugin for BalancedAllocation {
     }
     fn score(&self) -> Option<&dyn Score> {
         Some(self)
-    }
-    fn events_to_register(&self) -> Vec<ClusterEvent> {
-        Vec::new()
     }
 }
 

@@ -1,10 +1,7 @@
 //! ImageLocality: prefers nodes that already have the pod's images, weighted by size and by how widespread they are.
 
-use std::collections::HashMap;
-
 use crate::{
     framework::{CycleState, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreScore, Score},
-    queue::events::ClusterEvent,
     snapshot::Snapshot,
 };
 
@@ -17,7 +14,7 @@ const MAX_CONTAINER_THRESHOLD: i64 = 1000 * 1024 * 1024;
 /// The plugin.
 pub struct ImageLocality;
 
-/// The pod's image names as nodes list them, with how many nodes have each, and the number of nodes.
+/// Each container's image as nodes list it, with how many nodes have it, and the number of nodes.
 struct Spread {
     images: Vec<(String, i64)>,
     nodes: i64,
@@ -32,9 +29,6 @@ impl Plugin for ImageLocality {
     }
     fn score(&self) -> Option<&dyn Score> {
         Some(self)
-    }
-    fn events_to_register(&self) -> Vec<ClusterEvent> {
-        Vec::new()
     }
 }
 
@@ -59,18 +53,29 @@ impl PreScore for ImageLocality {
         if snapshot.nodes.iter().all(|n| n.images.is_empty()) {
             return false;
         }
-        let mut counts: HashMap<String, i64> = HashMap::new();
+        let mut counts: Vec<(String, i64)> = Vec::new();
         let spec = &pod.pod.spec;
         for container in spec.init_containers.iter().chain(&spec.containers) {
             let name = with_tag(container.image.as_deref().unwrap_or_default());
             let holders = snapshot.nodes.iter().filter(|n| n.images.contains_key(&name)).count();
-            counts.insert(name, i64::try_from(holders).unwrap_or(i64::MAX));
+            counts.push((name, i64::try_from(holders).unwrap_or(i64::MAX)));
         }
         let nodes = i64::try_from(snapshot.nodes.len()).unwrap_or(i64::MAX);
-        let any = counts.values().any(|n| *n > 0);
-        state.write(NAME, Spread { images: counts.into_iter().collect(), nodes });
+        let any = counts.iter().any(|(_, n)| *n > 0);
+        state.write(NAME, Spread { images: counts, nodes });
         any
     }
+}
+
+/// The size as far as the image is spread, which keeps pods from gathering on the few nodes that have it:
+/// `scaledImageScore`.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "computed as Kubernetes computes it"
+)]
+fn scaled(size: i64, holders: i64, nodes: i64) -> i64 {
+    (size as f64 * (holders as f64 / nodes.max(1) as f64)) as i64
 }
 
 impl Score for ImageLocality {
@@ -80,7 +85,7 @@ impl Score for ImageLocality {
             .images
             .iter()
             .filter_map(|(name, holders)| {
-                node.images.get(name).map(|size| size * holders / spread.nodes.max(1))
+                node.images.get(name).map(|size| scaled(*size, *holders, spread.nodes))
             })
             .sum();
         let containers = pod.pod.spec.containers.len() + pod.pod.spec.init_containers.len();

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use apimachinery::{
-    api::core::{Pod, PodAffinityTerm, WeightedPodAffinityTerm},
+    api::core::{Node, Pod, PodAffinityTerm, WeightedPodAffinityTerm},
     labels::Selector,
 };
 
@@ -16,7 +16,7 @@ use crate::{
         CycleState, Filter, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreFilter, PreFilterOutcome,
         PreScore, Rejection, Score,
     },
-    queue::events::ClusterEvent,
+    queue::events::{ClusterEvent, Event, Subject},
     snapshot::Snapshot,
 };
 
@@ -72,6 +72,12 @@ impl Term {
             topology_key: term.topology_key.clone(),
             weight: i64::from(weight),
         })
+    }
+
+    /// Whether the pod matches as far as one can tell without the namespaces' labels.
+    fn may_match(&self, pod: &PodInfo) -> bool {
+        (self.namespace_selector.is_some() || self.namespaces.contains(&pod.key.namespace))
+            && self.selector.matches(pod.labels())
     }
 
     fn matches(&self, pod: &PodInfo, snapshot: &Snapshot) -> bool {
@@ -193,15 +199,54 @@ impl Plugin for InterPodAffinity {
     fn score(&self) -> Option<&dyn Score> {
         Some(self)
     }
-    fn events_to_register(&self) -> Vec<ClusterEvent> {
-        vec![
+    fn events_to_register(&self) -> &'static [ClusterEvent] {
+        &[
             ClusterEvent::AssignedPodAdd,
             ClusterEvent::AssignedPodDelete,
-            ClusterEvent::AssignedPodUpdate,
+            ClusterEvent::AssignedPodUpdateLabel,
             ClusterEvent::NodeAdd,
             ClusterEvent::NodeUpdateLabel,
+            ClusterEvent::OwnLabels,
         ]
     }
+    /// A pod that came to match an affinity, or that an anti-affinity, either way, no longer concerns; a node with a
+    /// topology key that a term names.
+    fn hint(&self, pod: &PodInfo, event: &Event<'_>) -> bool {
+        match event.subject {
+            Subject::Node { old, new } => node_helps(pod, old, new),
+            Subject::Pod { old, new } => {
+                new.is_some_and(|new| new.uid() == pod.uid()) || pod_helps(pod, old, new)
+            }
+        }
+    }
+}
+
+/// Whether one pod's change can undo a refusal of `pod`. Namespaces are not looked up for it: a term with a
+/// namespaceSelector is taken to reach every namespace.
+fn pod_helps(pod: &PodInfo, old: Option<&PodInfo>, new: Option<&PodInfo>) -> bool {
+    let concerns = |terms: &[Term], by: &PodInfo| terms.iter().any(|term| term.may_match(by));
+    let near = &pod.affinity.required;
+    let wanted = |by: &PodInfo| !near.is_empty() && near.iter().all(|term| term.may_match(by));
+    let in_the_way = |by: &PodInfo| {
+        concerns(&pod.affinity.required_anti, by) || concerns(&by.affinity.required_anti, pod)
+    };
+    let came = new.is_some_and(wanted) && !old.is_some_and(wanted);
+    // Who wanted to be with itself alone is the first of its group again when the last other one goes.
+    let went = old.is_some_and(wanted) && !new.is_some_and(wanted);
+    let left = old.is_some_and(in_the_way) && !new.is_some_and(in_the_way);
+    came || went || left
+}
+
+/// Whether a node that is new, or has other labels, can undo a refusal of `pod`.
+fn node_helps(pod: &PodInfo, old: Option<&Node>, new: Option<&Node>) -> bool {
+    let Some(new) = new else { return false };
+    let Some(old) = old else { return true };
+    let terms = pod.affinity.required.iter().chain(&pod.affinity.required_anti);
+    let value = |node: &Node, key: &str| node.metadata.labels.get(key).cloned();
+    let mut keys = terms.map(|term| term.topology_key.as_str());
+    // An existing pod's anti-affinity may name any key.
+    let theirs = pod.affinity.required.is_empty();
+    theirs || keys.any(|key| value(old, key) != value(new, key))
 }
 
 impl PreFilter for InterPodAffinity {
@@ -331,11 +376,21 @@ impl Score for InterPodAffinity {
             .sum()
     }
 
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "computed as Kubernetes computes it, whose rounding decides ties"
+    )]
     fn normalize(&self, _: &CycleState, _: &PodInfo, _: &[&NodeInfo], scores: &mut [i64]) {
         let max = scores.iter().copied().max().unwrap_or(0);
         let min = scores.iter().copied().min().unwrap_or(0);
         for score in scores {
-            *score = if max > min { MAX_NODE_SCORE * (*score - min) / (max - min) } else { 0 };
+            *score = if max > min {
+                let part = (*score - min) as f64 / (max - min) as f64;
+                (MAX_NODE_SCORE as f64 * part) as i64
+            } else {
+                0
+            };
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use apimachinery::api::core::{NodeSelectorRequirement, NodeSelectorTerm, Pod};
+use apimachinery::api::core::{Node, NodeSelectorRequirement, NodeSelectorTerm, Pod};
 
 use crate::{
     framework::{
         CycleState, Filter, NodeInfo, Plugin, PodInfo, PreFilter, PreFilterOutcome, PreScore,
         Rejection, Score, default_normalize,
     },
-    queue::events::ClusterEvent,
+    queue::events::{ClusterEvent, Event},
     snapshot::Snapshot,
 };
 
@@ -35,8 +35,19 @@ impl Plugin for NodeAffinity {
     fn score(&self) -> Option<&dyn Score> {
         Some(self)
     }
-    fn events_to_register(&self) -> Vec<ClusterEvent> {
-        vec![ClusterEvent::NodeAdd, ClusterEvent::NodeUpdateLabel]
+    fn events_to_register(&self) -> &'static [ClusterEvent] {
+        &[ClusterEvent::NodeAdd, ClusterEvent::NodeUpdateLabel]
+    }
+    /// A node that matches, and did not before.
+    fn hint(&self, pod: &PodInfo, event: &Event<'_>) -> bool {
+        let matches = |node: &Node| {
+            let name = node.metadata.name.as_deref().unwrap_or_default();
+            required_matches(&pod.pod, &node.metadata.labels, name)
+        };
+        match event.node() {
+            Some((old, Some(new))) => matches(new) && !old.is_some_and(matches),
+            _ => false,
+        }
     }
 }
 

@@ -17,8 +17,8 @@ impl Plugin for NodeName {
     fn filter(&self) -> Option<&dyn Filter> {
         Some(self)
     }
-    fn events_to_register(&self) -> Vec<ClusterEvent> {
-        vec![ClusterEvent::NodeAdd]
+    fn events_to_register(&self) -> &'static [ClusterEvent] {
+        &[ClusterEvent::NodeAdd]
     }
 }
 

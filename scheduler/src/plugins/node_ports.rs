@@ -4,7 +4,7 @@ use crate::{
     framework::{
         CycleState, Filter, NodeInfo, Plugin, PodInfo, PreFilter, PreFilterOutcome, Rejection,
     },
-    queue::events::ClusterEvent,
+    queue::events::{ClusterEvent, Event},
     snapshot::Snapshot,
 };
 
@@ -23,9 +23,20 @@ impl Plugin for NodePorts {
     fn filter(&self) -> Option<&dyn Filter> {
         Some(self)
     }
-    fn events_to_register(&self) -> Vec<ClusterEvent> {
-        vec![ClusterEvent::NodeAdd, ClusterEvent::AssignedPodDelete]
+    fn events_to_register(&self) -> &'static [ClusterEvent] {
+        &[ClusterEvent::NodeAdd, ClusterEvent::AssignedPodDelete]
     }
+    /// A pod that went frees the port, if it had a port that this one wants.
+    fn hint(&self, pod: &PodInfo, event: &Event<'_>) -> bool {
+        match event.pods() {
+            (Some(gone), None) => conflict(pod, gone),
+            _ => true,
+        }
+    }
+}
+
+fn conflict(pod: &PodInfo, other: &PodInfo) -> bool {
+    other.host_ports.iter().any(|used| pod.host_ports.iter().any(|wanted| wanted.conflicts(used)))
 }
 
 impl PreFilter for NodePorts {
@@ -45,12 +56,7 @@ impl PreFilter for NodePorts {
 
 impl Filter for NodePorts {
     fn run(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
-        let taken = node
-            .pods
-            .iter()
-            .flat_map(|p| &p.host_ports)
-            .any(|used| pod.host_ports.iter().any(|wanted| wanted.conflicts(used)));
-        if taken {
+        if node.pods.iter().any(|other| conflict(pod, other)) {
             return Err(Rejection::unschedulable(
                 NAME,
                 "node(s) didn't have free ports for the requested pod ports",

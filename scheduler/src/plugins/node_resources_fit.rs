@@ -1,10 +1,15 @@
 //! NodeResourcesFit: a node must have room for what the pod asks for; the emptier node is preferred (LeastAllocated).
 
+use std::sync::Arc;
+
+use apimachinery::api::core::Node;
+
 use crate::{
     framework::{
-        Code, CycleState, Filter, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, Rejection, Score,
+        Code, CycleState, Filter, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, Rejection, Resources,
+        Score,
     },
-    queue::events::ClusterEvent,
+    queue::events::{ClusterEvent, Event, Subject},
 };
 
 const NAME: &str = "NodeResourcesFit";
@@ -22,14 +27,33 @@ impl Plugin for NodeResourcesFit {
     fn score(&self) -> Option<&dyn Score> {
         Some(self)
     }
-    fn events_to_register(&self) -> Vec<ClusterEvent> {
-        vec![
-            ClusterEvent::AssignedPodDelete,
-            ClusterEvent::AssignedPodUpdate,
+    fn events_to_register(&self) -> &'static [ClusterEvent] {
+        &[
             ClusterEvent::NodeAdd,
             ClusterEvent::NodeUpdateAllocatable,
-            ClusterEvent::UnscheduledPodUpdate,
+            ClusterEvent::AssignedPodDelete,
+            ClusterEvent::AssignedPodScaleDown,
+            ClusterEvent::OwnScaleDown,
         ]
+    }
+    /// A node that the pod fits when it is empty, and that gained some of what the pod wants; a pod that gave some of it
+    /// back.
+    fn hint(&self, pod: &PodInfo, event: &Event<'_>) -> bool {
+        match event.subject {
+            Subject::Node { old, new: Some(new) } => {
+                let now = NodeInfo::new(Arc::new(new.clone()));
+                let gained = |old: &Node| {
+                    let before = NodeInfo::new(Arc::new(old.clone())).allocatable;
+                    gives_more(pod, &before, &now.allocatable)
+                };
+                insufficient(pod, &now).is_empty() && old.is_none_or(gained)
+            }
+            Subject::Node { new: None, .. } => false,
+            Subject::Pod { old: Some(old), new: Some(new) } => {
+                old.uid() == pod.uid() || gives_more(pod, &new.requests, &old.requests)
+            }
+            Subject::Pod { .. } => true,
+        }
     }
 }
 
@@ -56,10 +80,21 @@ pub fn insufficient(pod: &PodInfo, node: &NodeInfo) -> Vec<(String, bool)> {
         have.ephemeral_storage,
     );
     for (name, wanted) in &want.scalar {
-        let of = |r: &crate::framework::Resources| r.scalar.get(name).copied().unwrap_or(0);
+        let of = |r: &Resources| r.scalar.get(name).copied().unwrap_or(0);
         check(name, *wanted, of(used), of(have));
     }
     found
+}
+
+/// Whether there is more of something that the pod asks for.
+fn gives_more(pod: &PodInfo, before: &Resources, now: &Resources) -> bool {
+    let want = &pod.requests;
+    let of = |r: &Resources, name: &str| r.scalar.get(name).copied().unwrap_or(0);
+    now.pods > before.pods
+        || want.milli_cpu > 0 && now.milli_cpu > before.milli_cpu
+        || want.memory > 0 && now.memory > before.memory
+        || want.ephemeral_storage > 0 && now.ephemeral_storage > before.ephemeral_storage
+        || want.scalar.iter().any(|(name, want)| *want > 0 && of(now, name) > of(before, name))
 }
 
 impl Filter for NodeResourcesFit {

@@ -1,10 +1,7 @@
 //! PodTopologySpread: keeps matching pods even over topology domains, as a rule (DoNotSchedule) or as a wish.
 //!
 //! A pod without constraints of its own is spread by the system defaults (hostname with skew 5, zone with skew 3, both
-//! ScheduleAnyway) over the pods of its controller; that is what spreads the replicas of a Deployment. The selector of
-//! those defaults is made of the pod's own labels: pods of one ReplicaSet are matched by `pod-template-hash`, pods of
-//! other controllers by all labels. (Kubernetes reads the selectors of Services and owners, which select the same pods
-//! unless a Service joins several workloads.)
+//! ScheduleAnyway) over the pods that its Services and its owner select; that is what spreads the replicas of a Deployment.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -12,10 +9,7 @@ use std::{
 };
 
 use apimachinery::{
-    api::{
-        core::{Pod, TopologySpreadConstraint},
-        meta::LabelSelector,
-    },
+    api::core::{Node, Pod, TopologySpreadConstraint},
     labels::Selector,
     taints::tolerates,
 };
@@ -26,7 +20,7 @@ use crate::{
         PreScore, Rejection, Score,
     },
     plugins::node_affinity,
-    queue::events::ClusterEvent,
+    queue::events::{ClusterEvent, Event, Subject},
     snapshot::Snapshot,
 };
 
@@ -91,23 +85,8 @@ fn constraints(pod: &Pod, when_unsatisfiable: &str) -> Vec<Constraint> {
         .collect()
 }
 
-/// The selector of the system defaults: the pods of the same owner.
-fn owner_selector(pod: &Pod) -> Option<Selector> {
-    pod.metadata.owner_references.iter().find(|o| o.controller == Some(true))?;
-    let labels = &pod.metadata.labels;
-    let chosen: BTreeMap<String, String> = match labels.get("pod-template-hash") {
-        Some(hash) => [("pod-template-hash".to_owned(), hash.clone())].into(),
-        None => labels.clone(),
-    };
-    if chosen.is_empty() {
-        return None;
-    }
-    let selector = LabelSelector { match_labels: chosen, ..LabelSelector::default() };
-    Selector::from_label_selector(Some(&selector)).ok()
-}
-
-fn default_constraints(pod: &Pod) -> Vec<Constraint> {
-    let Some(selector) = owner_selector(pod) else { return Vec::new() };
+fn default_constraints(pod: &PodInfo, snapshot: &Snapshot) -> Vec<Constraint> {
+    let Some(selector) = snapshot.workloads.selector(pod) else { return Vec::new() };
     [(HOSTNAME, 5), (ZONE, 3)]
         .into_iter()
         .map(|(key, max_skew)| Constraint {
@@ -163,15 +142,44 @@ impl Plugin for PodTopologySpread {
     fn score(&self) -> Option<&dyn Score> {
         Some(self)
     }
-    fn events_to_register(&self) -> Vec<ClusterEvent> {
-        vec![
+    fn events_to_register(&self) -> &'static [ClusterEvent] {
+        &[
             ClusterEvent::AssignedPodAdd,
             ClusterEvent::AssignedPodDelete,
-            ClusterEvent::AssignedPodUpdate,
+            ClusterEvent::AssignedPodUpdateLabel,
             ClusterEvent::NodeAdd,
+            ClusterEvent::NodeDelete,
             ClusterEvent::NodeUpdateLabel,
+            ClusterEvent::NodeUpdateTaint,
+            ClusterEvent::OwnLabels,
+            ClusterEvent::OwnTolerations,
         ]
     }
+    /// A pod that counts for a constraint, before or after; a node with all topology keys, before or after.
+    fn hint(&self, pod: &PodInfo, event: &Event<'_>) -> bool {
+        let constraints = constraints(&pod.pod, "DoNotSchedule");
+        match event.subject {
+            Subject::Node { old, new } => {
+                let has_all = |node: &Node| {
+                    constraints.iter().all(|c| node.metadata.labels.contains_key(&c.topology_key))
+                };
+                old.is_some_and(has_all) || new.is_some_and(has_all)
+            }
+            Subject::Pod { old, new } => {
+                let counts = |other: &PodInfo| {
+                    other.key.namespace == pod.key.namespace
+                        && constraints.iter().any(|c| c.selector.matches(other.labels()))
+                };
+                let own = new.is_some_and(|new| new.uid() == pod.uid());
+                own || old.is_some_and(counts) || new.is_some_and(counts)
+            }
+        }
+    }
+}
+
+/// The node's domain. One without the label, where that is allowed, is in the domain without a name.
+fn domain<'a>(node: &'a NodeInfo, constraint: &Constraint) -> &'a str {
+    node.labels().get(&constraint.topology_key).map_or("", String::as_str)
 }
 
 fn has_all_keys(node: &NodeInfo, constraints: &[Constraint]) -> bool {
@@ -223,9 +231,12 @@ impl PreFilter for PodTopologySpread {
         added: bool,
     ) {
         state.modify::<Vec<Hard>>(NAME, |hard| {
+            let all_keys =
+                hard.iter().all(|h| node.labels().contains_key(&h.constraint.topology_key));
             for one in hard {
                 if changed.key.namespace == pod.key.namespace
                     && !changed.terminating()
+                    && all_keys
                     && one.constraint.selector.matches(changed.labels())
                     && one.constraint.includes(&pod.pod, node)
                     && let Some(value) = node.labels().get(&one.constraint.topology_key)
@@ -286,7 +297,7 @@ impl PreScore for PodTopologySpread {
     ) -> bool {
         let own = constraints(&pod.pod, "ScheduleAnyway");
         let from_defaults = pod.pod.spec.topology_spread_constraints.is_empty();
-        let constraints = if from_defaults { default_constraints(&pod.pod) } else { own };
+        let constraints = if from_defaults { default_constraints(pod, snapshot) } else { own };
         if constraints.is_empty() || nodes.is_empty() {
             return false;
         }
@@ -297,6 +308,7 @@ impl PreScore for PodTopologySpread {
             .filter(|n| require_all && !has_all_keys(n, &constraints))
             .map(|n| n.name.to_string())
             .collect();
+        let keyed = constraints.clone();
         let mut soft = Vec::new();
         for constraint in constraints {
             let per_node = count_on(snapshot, pod, &constraint);
@@ -305,21 +317,20 @@ impl PreScore for PodTopologySpread {
                 soft.push(Soft { weight: weight(size), counts: per_node, constraint });
                 continue;
             }
-            let mut counts: HashMap<String, i64> = nodes
-                .iter()
-                .filter(|n| !ignored.contains(&*n.name))
-                .filter_map(|n| n.labels().get(&constraint.topology_key))
-                .map(|value| (value.clone(), 0))
-                .collect();
-            if counts.is_empty() {
-                continue;
+            let mut counts: HashMap<String, i64> = HashMap::new();
+            for node in nodes.iter().filter(|n| !ignored.contains(&*n.name)) {
+                let domain = domain(node, &constraint);
+                if !counts.contains_key(domain) {
+                    counts.insert(domain.to_owned(), 0);
+                }
             }
             for node in snapshot.nodes.iter() {
-                if constraint.includes(&pod.pod, node)
-                    && let Some(value) = node.labels().get(&constraint.topology_key)
-                    && let Some(count) = counts.get_mut(value)
+                if (!require_all || has_all_keys(node, &keyed))
+                    && constraint.includes(&pod.pod, node)
+                    && let Some(on_node) = per_node.get(&*node.name)
+                    && let Some(count) = counts.get_mut(domain(node, &constraint))
                 {
-                    *count += per_node.get(&*node.name).copied().unwrap_or(0);
+                    *count += on_node;
                 }
             }
             let counts = Arc::new(counts);

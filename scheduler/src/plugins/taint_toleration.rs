@@ -2,13 +2,14 @@
 
 use crate::{
     framework::{
-        CycleState, Filter, NodeInfo, Plugin, PodInfo, PreScore, Rejection, Score,
-        default_normalize,
+        CycleState, Filter, NodeInfo, Plugin, PodInfo, Rejection, Score, default_normalize,
     },
-    queue::events::ClusterEvent,
-    snapshot::Snapshot,
+    queue::events::{ClusterEvent, Event},
 };
-use apimachinery::{api::core::Toleration, taints::tolerates};
+use apimachinery::{
+    api::core::{Node, Toleration},
+    taints::tolerates,
+};
 
 const NAME: &str = "TaintToleration";
 
@@ -22,37 +23,38 @@ impl Plugin for TaintToleration {
     fn filter(&self) -> Option<&dyn Filter> {
         Some(self)
     }
-    fn pre_score(&self) -> Option<&dyn PreScore> {
-        Some(self)
-    }
     fn score(&self) -> Option<&dyn Score> {
         Some(self)
     }
-    fn events_to_register(&self) -> Vec<ClusterEvent> {
-        vec![
-            ClusterEvent::NodeAdd,
-            ClusterEvent::NodeUpdateTaint,
-            ClusterEvent::UnscheduledPodUpdate,
-        ]
+    fn events_to_register(&self) -> &'static [ClusterEvent] {
+        &[ClusterEvent::NodeAdd, ClusterEvent::NodeUpdateTaint, ClusterEvent::OwnTolerations]
     }
+    /// A node whose last untolerated taint went.
+    fn hint(&self, pod: &PodInfo, event: &Event<'_>) -> bool {
+        match event.node() {
+            Some((old, Some(new))) => {
+                tolerates_all(pod, new) && old.is_none_or(|old| !tolerates_all(pod, old))
+            }
+            Some((_, None)) => false,
+            None => true,
+        }
+    }
+}
+
+/// Whether no taint of the node keeps the pod away.
+fn tolerates_all(pod: &PodInfo, node: &Node) -> bool {
+    node.spec.taints.iter().all(|taint| {
+        !matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
+            || pod.pod.spec.tolerations.iter().any(|t| tolerates(t, taint))
+    })
 }
 
 impl Filter for TaintToleration {
     fn run(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
-        let untolerated = node.node.spec.taints.iter().any(|taint| {
-            matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
-                && !pod.pod.spec.tolerations.iter().any(|t| tolerates(t, taint))
-        });
-        if untolerated {
-            return Err(Rejection::unresolvable(NAME, "node(s) had untolerated taint(s)"));
+        if tolerates_all(pod, &node.node) {
+            return Ok(());
         }
-        Ok(())
-    }
-}
-
-impl PreScore for TaintToleration {
-    fn run(&self, _: &mut CycleState, _: &PodInfo, nodes: &[&NodeInfo], _: &Snapshot) -> bool {
-        nodes.iter().any(|n| n.node.spec.taints.iter().any(|t| t.effect == "PreferNoSchedule"))
+        Err(Rejection::unresolvable(NAME, "node(s) had untolerated taint(s)"))
     }
 }
 

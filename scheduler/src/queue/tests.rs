@@ -24,15 +24,14 @@ fn popped(queue: &mut SchedulingQueue, now: Duration) -> Option<String> {
     queue.pop(now).map(|q| q.pod.uid().to_owned())
 }
 
-const ALL: fn(&BTreeSet<&'static str>, ClusterEvent) -> bool = |_, _| true;
-const NONE: fn(&BTreeSet<&'static str>, ClusterEvent) -> bool = |_, _| false;
+const NEVER: fn(&QueuedPod, &Event<'_>) -> bool = |_, _| false;
 
 #[test]
 fn the_highest_priority_goes_first_then_the_longest_wait() {
     let mut queue = SchedulingQueue::default();
-    queue.add_or_update(pod("late", 0), at(2));
-    queue.add_or_update(pod("early", 0), at(1));
-    queue.add_or_update(pod("urgent", 9), at(3));
+    queue.add_or_update(pod("late", 0), at(2), NEVER);
+    queue.add_or_update(pod("early", 0), at(1), NEVER);
+    queue.add_or_update(pod("urgent", 9), at(3), NEVER);
     let order: Vec<_> = (0..4).map(|_| popped(&mut queue, at(4))).collect();
     assert_eq!(order, [Some("urgent".into()), Some("early".into()), Some("late".into()), None]);
 }
@@ -40,28 +39,29 @@ fn the_highest_priority_goes_first_then_the_longest_wait() {
 #[test]
 fn a_refused_pod_waits_for_an_event_and_then_for_its_backoff() {
     let mut queue = SchedulingQueue::default();
-    queue.add_or_update(pod("p", 0), at(0));
+    queue.add_or_update(pod("p", 0), at(0), NEVER);
     assert_eq!(popped(&mut queue, at(0)), Some("p".into()));
-    queue.refused("p", ["NodeResourcesFit"].into(), at(0), NONE);
+    queue.refused("p", ["NodeResourcesFit"].into(), at(0));
     assert_eq!(popped(&mut queue, at(30)), None);
     assert_eq!(queue.lengths(), [0, 0, 1, 0]);
 
-    queue.on_event(ClusterEvent::NodeAdd, at(30), NONE);
+    queue.wake(at(30), |_| false);
     assert_eq!(queue.lengths(), [0, 0, 1, 0]);
-    queue.on_event(ClusterEvent::NodeAdd, at(30), ALL);
+    queue.wake(at(30), |_| true);
     assert_eq!(popped(&mut queue, at(30)), Some("p".into()), "the back-off of 1 s is long over");
 
-    queue.refused("p", ["NodeResourcesFit"].into(), at(30), NONE);
-    queue.on_event(ClusterEvent::NodeAdd, at(31), ALL);
+    queue.refused("p", ["NodeResourcesFit"].into(), at(30));
+    queue.wake(at(31), |_| true);
     assert_eq!(queue.next_ready(), Some(at(32)), "the second back-off is 2 s");
-    assert_eq!(popped(&mut queue, at(31)), None);
-    assert_eq!(popped(&mut queue, at(32)), Some("p".into()));
+    queue.add_or_update(pod("other", 0), at(31), NEVER);
+    assert_eq!(popped(&mut queue, at(31)), Some("other".into()), "active pods go first");
+    assert_eq!(popped(&mut queue, at(31)), Some("p".into()), "with nothing else to do, at once");
 }
 
 #[test]
 fn backoff_doubles_up_to_ten_seconds() {
     let mut queue = SchedulingQueue::default();
-    queue.add_or_update(pod("p", 0), at(0));
+    queue.add_or_update(pod("p", 0), at(0), NEVER);
     let mut now = at(0);
     for expected in [1, 2, 4, 8, 10, 10] {
         assert_eq!(popped(&mut queue, now), Some("p".into()));
@@ -72,21 +72,11 @@ fn backoff_doubles_up_to_ten_seconds() {
 }
 
 #[test]
-fn an_event_during_the_attempt_is_not_lost() {
-    let mut queue = SchedulingQueue::default();
-    queue.add_or_update(pod("p", 0), at(0));
-    popped(&mut queue, at(0));
-    queue.on_event(ClusterEvent::AssignedPodDelete, at(0), ALL);
-    queue.refused("p", ["NodeResourcesFit"].into(), at(0), ALL);
-    assert_eq!(queue.lengths(), [0, 1, 0, 0]);
-}
-
-#[test]
 fn after_five_minutes_a_refused_pod_is_tried_again() {
     let mut queue = SchedulingQueue::default();
-    queue.add_or_update(pod("p", 0), at(0));
+    queue.add_or_update(pod("p", 0), at(0), NEVER);
     popped(&mut queue, at(0));
-    queue.refused("p", BTreeSet::new(), at(0), NONE);
+    queue.refused("p", BTreeSet::new(), at(0));
     assert_eq!(queue.next_ready(), Some(MAX_IN_UNSCHEDULABLE));
     assert_eq!(popped(&mut queue, at(299)), None);
     assert_eq!(popped(&mut queue, at(300)), Some("p".into()));
@@ -95,10 +85,10 @@ fn after_five_minutes_a_refused_pod_is_tried_again() {
 #[test]
 fn a_gated_pod_waits_until_its_gates_are_gone() {
     let mut queue = SchedulingQueue::default();
-    queue.add_or_update(gated("p"), at(0));
+    queue.add_or_update(gated("p"), at(0), NEVER);
     assert_eq!(popped(&mut queue, at(1)), None);
     assert_eq!(queue.lengths(), [0, 0, 0, 1]);
-    queue.add_or_update(pod("p", 0), at(2));
+    queue.add_or_update(pod("p", 0), at(2), NEVER);
     assert_eq!(popped(&mut queue, at(2)), Some("p".into()));
 }
 
@@ -106,10 +96,10 @@ fn a_gated_pod_waits_until_its_gates_are_gone() {
 fn a_removed_pod_never_comes_up() {
     let mut queue = SchedulingQueue::default();
     for uid in ["active", "waiting", "flying"] {
-        queue.add_or_update(pod(uid, 0), at(0));
+        queue.add_or_update(pod(uid, 0), at(0), NEVER);
     }
     let first = queue.pop(at(0)).expect("three wait").pod.uid().to_owned();
-    queue.refused(&first, BTreeSet::new(), at(0), NONE);
+    queue.refused(&first, BTreeSet::new(), at(0));
     for uid in ["active", "waiting", "flying"] {
         queue.remove(uid);
     }

@@ -1,40 +1,9 @@
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::*;
-
-fn node(name: &str, cpu: &str, extra: Value) -> Input {
-    let mut value = json!({
-        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
-        "spec": {},
-        "status": {"allocatable": {"cpu": cpu, "memory": "8Gi", "pods": "110"}},
-    });
-    merge(&mut value, extra);
-    Input::Node(Change::Applied(Arc::new(serde_json::from_value(value).unwrap())))
-}
-
-fn pod(name: &str, extra: Value) -> Input {
-    let mut value = json!({
-        "metadata": {"name": name, "namespace": "default", "uid": name},
-        "spec": {"containers": [{"name": "c", "image": "nginx", "resources": {"requests": {"cpu": "1"}}}]},
-    });
-    merge(&mut value, extra);
-    Input::Pod(Change::Applied(Arc::new(serde_json::from_value(value).unwrap())))
-}
-
-fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (key, value) in from {
-                merge(into.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (into, from) => *into = from,
-    }
-}
-
-fn requests(cpu: &str) -> Value {
-    json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]}})
-}
+use crate::testing::{applied, node, pod, requests};
 
 /// Plays the inputs; gives each decision as `pod -> node` or `pod: message`.
 fn play(inputs: impl IntoIterator<Item = Input>) -> Vec<String> {
@@ -46,13 +15,11 @@ fn play(inputs: impl IntoIterator<Item = Input>) -> Vec<String> {
         while let Some(action) = scheduler.next_action(now) {
             log.push(match action {
                 Action::Bind { pod, node, .. } => format!("{} -> {node}", pod.key.name),
-                Action::Report { pod, message, preemption: None, .. } => {
-                    format!("{}: {message}", pod.key.name)
-                }
-                Action::Report { pod, preemption: Some(p), .. } => {
+                Action::Report { pod, nomination: Nomination::Preempt(p, _), .. } => {
                     let victims: Vec<_> = p.victims.iter().map(|v| v.key.name.as_str()).collect();
                     format!("{} preempts {victims:?} on {}", pod.key.name, p.node)
                 }
+                Action::Report { pod, message, .. } => format!("{}: {message}", pod.key.name),
             });
         }
     }
@@ -108,6 +75,9 @@ fn replicas_of_one_owner_spread_over_the_nodes() {
         )
     };
     let mut inputs: Vec<Input> = ["a", "b", "c"].map(|n| node(n, "8", json!({}))).into();
+    let set = json!({"metadata": {"name": "web-1", "namespace": "default"},
+        "spec": {"selector": {"matchLabels": {"pod-template-hash": "1"}}}});
+    inputs.push(Input::ReplicaSet(applied(set)));
     inputs.extend(["1", "2", "3", "4", "5", "6"].map(owned));
     let mut counts = BTreeMap::new();
     for line in play(inputs) {
