@@ -53,6 +53,14 @@ pub fn parse_go_duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(total).ok().filter(|_| !text.is_empty())
 }
 
+/// Reads the value of a flag that is a duration.
+///
+/// # Errors
+/// Go's words, where it is none, or negative.
+pub fn parse_flag(text: &str) -> Result<Duration, String> {
+    parse_go_duration(text).ok_or_else(|| format!("time: invalid duration {text:?}"))
+}
+
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;

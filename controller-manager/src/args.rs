@@ -1,8 +1,9 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
+use apimachinery::duration;
 use clap::Parser;
 use client::leader_election;
 use controller_manager::Options;
@@ -24,6 +25,24 @@ pub(crate) struct Args {
     /// How many pods that have ended may stay before the oldest are deleted; 0 and less: any number.
     #[arg(long, default_value_t = 12_500, allow_negative_numbers = true)]
     pub(crate) terminated_pod_gc_threshold: i32,
+    /// How long a node may be silent.
+    #[arg(long, default_value = "50s", value_parser = duration::parse_flag)]
+    pub(crate) node_monitor_grace_period: Duration,
+    /// How long a node may be silent that has never posted its status.
+    #[arg(long, default_value = "1m0s", value_parser = duration::parse_flag)]
+    pub(crate) node_startup_grace_period: Duration,
+    /// Nodes per second from which pods are evicted in a healthy zone.
+    #[arg(long, default_value_t = 0.1)]
+    pub(crate) node_eviction_rate: f64,
+    /// The same in a large zone that is partly disrupted.
+    #[arg(long, default_value_t = 0.01)]
+    pub(crate) secondary_node_eviction_rate: f64,
+    /// The share of silent nodes from which on a zone is partly disrupted, if they are at least three.
+    #[arg(long, default_value_t = 0.55)]
+    pub(crate) unhealthy_zone_threshold: f64,
+    /// A zone with at most so many nodes is small: when it is partly disrupted, evictions stop.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) large_cluster_size_threshold: usize,
     /// Leader election.
     #[command(flatten)]
     pub(crate) leader_election: leader_election::Flags,
@@ -51,6 +70,12 @@ impl Args {
         Ok(Options {
             root_ca: self.root_ca_file.as_ref().map(read).transpose()?,
             terminated_pod_gc_threshold: self.terminated_pod_gc_threshold,
+            node_monitor_grace_period: self.node_monitor_grace_period,
+            node_startup_grace_period: self.node_startup_grace_period,
+            node_eviction_rate: self.node_eviction_rate,
+            secondary_node_eviction_rate: self.secondary_node_eviction_rate,
+            unhealthy_zone_threshold: self.unhealthy_zone_threshold,
+            large_cluster_size_threshold: self.large_cluster_size_threshold,
             ..Options::default()
         })
     }

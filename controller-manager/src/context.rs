@@ -3,7 +3,7 @@
 use std::{fmt::Display, future::Future, hash::Hash};
 
 use apimachinery::{
-    api::{Resource, meta::ObjectMeta},
+    api::{Resource, core::Pod, meta::ObjectMeta},
     object::ObjectKey,
     status::Status,
 };
@@ -101,6 +101,26 @@ pub fn controller_uid<T: Resource>(object: &T) -> Vec<String> {
 
 /// The name of that index.
 pub const BY_CONTROLLER: &str = "controller-uid";
+
+/// The name of the node that a pod is bound to: an index over pods.
+#[must_use]
+pub fn node_name(pod: &Pod) -> Vec<String> {
+    pod.spec.node_name.iter().cloned().collect()
+}
+
+/// The name of that index.
+pub const BY_NODE: &str = "node-name";
+
+/// Takes the absence of an object for success: what was to be done to it needs no doing.
+///
+/// # Errors
+/// Any other.
+pub fn tolerate_absence<T>(result: Result<T, Status>) -> Result<(), Status> {
+    match result {
+        Err(status) if status.is_not_found() => Ok(()),
+        other => other.map(drop),
+    }
+}
 
 /// A patch that replaces the status of the object with this uid.
 #[must_use]

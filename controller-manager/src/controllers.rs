@@ -12,6 +12,7 @@ pub mod pod_gc;
 pub mod replica_set;
 pub mod root_ca;
 pub mod service_account;
+pub mod taint_eviction;
 
 use crate::context::Setup;
 
@@ -33,6 +34,7 @@ pub const CONTROLLERS: &[Controller] = &[
     Controller { name: "serviceaccount-controller", start: service_account::start },
     Controller { name: "node-ipam-controller", start: node_ipam::start },
     Controller { name: "node-lifecycle-controller", start: node_lifecycle::act::start },
+    Controller { name: "taint-eviction-controller", start: taint_eviction::start },
     Controller { name: "garbage-collector-controller", start: garbage_collector::start },
     Controller { name: "pod-garbage-collector-controller", start: pod_gc::start },
     Controller { name: "disruption-controller", start: disruption::start },

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use apimachinery::duration::parse_go_duration;
+use apimachinery::duration;
 use clap::{ArgAction, Args};
 use component_base::clock::Clock;
 
@@ -15,13 +15,13 @@ pub struct Flags {
     #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
     pub leader_elect: bool,
     /// How long a lease holds that its leader does not renew.
-    #[arg(long, default_value = "15s", value_parser = duration)]
+    #[arg(long, default_value = "15s", value_parser = duration::parse_flag)]
     pub leader_elect_lease_duration: Duration,
     /// For how long the leader tries to renew before it gives up; shorter than the lease duration.
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    #[arg(long, default_value = "10s", value_parser = duration::parse_flag)]
     pub leader_elect_renew_deadline: Duration,
     /// Between two attempts to get or renew the lease.
-    #[arg(long, default_value = "2s", value_parser = duration)]
+    #[arg(long, default_value = "2s", value_parser = duration::parse_flag)]
     pub leader_elect_retry_period: Duration,
     /// The kind of the lock: only leases are there.
     #[arg(long, default_value = "leases", value_parser = ["leases"])]
@@ -95,10 +95,6 @@ impl Flags {
         };
         Ok(Some((config, identity)))
     }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    parse_go_duration(text).ok_or_else(|| format!("time: invalid duration {text:?}"))
 }
 
 #[cfg(test)]

@@ -1,15 +1,10 @@
 //! A node's conditions and taints, as pure functions.
 
-use std::time::Duration;
-
 use apimachinery::{
     api::core::{Node, NodeCondition, Taint},
     time::Time,
 };
 use jiff::Timestamp;
-
-/// How long a node may be silent: `node-monitor-grace-period`.
-pub const GRACE: Duration = Duration::from_secs(50);
 
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
@@ -52,23 +47,38 @@ pub fn silent(node: &Node, now: Timestamp) -> Option<Vec<NodeCondition>> {
     changed.then_some(conditions)
 }
 
-/// The status of the node's Ready condition.
-fn ready(node: &Node) -> &str {
-    node.status
-        .conditions
-        .iter()
-        .find(|c| c.type_ == "Ready")
-        .map_or("Unknown", |c| c.status.as_str())
+/// The status of the node's Ready condition; None: it has none.
+#[must_use]
+pub fn ready(node: &Node) -> Option<&str> {
+    node.status.conditions.iter().find(|c| c.type_ == "Ready").map(|c| c.status.as_str())
 }
 
-/// The node's taints as its conditions and its mark want them; None: they are so.
+/// The NoExecute taint that a Ready condition stands for.
 #[must_use]
-pub fn taints(node: &Node, now: Timestamp) -> Option<Vec<Taint>> {
+pub fn eviction_taint(ready: Option<&str>) -> Option<&'static str> {
+    match ready {
+        Some("False") => Some(NOT_READY),
+        Some("Unknown") => Some(UNREACHABLE),
+        _ => None,
+    }
+}
+
+/// Whether the node has a NoExecute taint of this controller's.
+#[must_use]
+pub fn is_evicting(node: &Node) -> bool {
+    node.spec.taints.iter().any(evicts)
+}
+
+fn evicts(taint: &Taint) -> bool {
+    taint.effect == "NoExecute" && [NOT_READY, UNREACHABLE].contains(&taint.key.as_str())
+}
+
+/// The node's taints as its conditions and its mark want them, with this NoExecute taint or none; None: they are so.
+#[must_use]
+pub fn taints(node: &Node, eviction: Option<&str>, now: Timestamp) -> Option<Vec<Taint>> {
     let mut wanted: Vec<(&str, &str)> = Vec::new();
-    match ready(node) {
-        "True" => {}
-        "False" => wanted.extend([(NOT_READY, "NoSchedule"), (NOT_READY, "NoExecute")]),
-        _ => wanted.extend([(UNREACHABLE, "NoSchedule"), (UNREACHABLE, "NoExecute")]),
+    if let Some(key) = eviction_taint(ready(node)) {
+        wanted.push((key, "NoSchedule"));
     }
     for (condition, key) in PRESSURES {
         let under =
@@ -80,9 +90,14 @@ pub fn taints(node: &Node, now: Timestamp) -> Option<Vec<Taint>> {
     if node.spec.unschedulable == Some(true) {
         wanted.push((UNSCHEDULABLE, "NoSchedule"));
     }
+    if let Some(key) = eviction {
+        wanted.push((key, "NoExecute"));
+    }
+    // A taint of the same key with another effect is somebody else's.
     let ours = |taint: &Taint| {
-        [NOT_READY, UNREACHABLE, UNSCHEDULABLE].contains(&taint.key.as_str())
-            || PRESSURES.iter().any(|(_, key)| *key == taint.key)
+        let marks = [NOT_READY, UNREACHABLE, UNSCHEDULABLE].contains(&taint.key.as_str())
+            || PRESSURES.iter().any(|(_, key)| *key == taint.key);
+        evicts(taint) || (taint.effect == "NoSchedule" && marks)
     };
     let is =
         |taint: &Taint, (key, effect): &(&str, &str)| taint.key == *key && taint.effect == *effect;
@@ -121,7 +136,9 @@ mod tests {
     #[test]
     fn taints_follow_the_conditions() {
         let check = |spec: Value, conditions: &[(&str, &str)], expected: Option<&[&str]>| {
-            let found = taints(&node(&spec, conditions), Timestamp::UNIX_EPOCH);
+            let node = node(&spec, conditions);
+            let eviction = eviction_taint(ready(&node));
+            let found = taints(&node, eviction, Timestamp::UNIX_EPOCH);
             let found: Option<Vec<String>> = found.map(|taints| {
                 taints
                     .iter()
@@ -144,7 +161,7 @@ mod tests {
             &[("Ready", "Unknown")],
             Some(&["unreachable:NoSchedule", "unreachable:NoExecute"]),
         );
-        check(json!({}), &[], Some(&["unreachable:NoSchedule", "unreachable:NoExecute"]));
+        check(json!({}), &[], None);
         check(unreachable.clone(), &[("Ready", "Unknown")], None);
         check(unreachable.clone(), &[("Ready", "True")], Some(&[]));
         check(
@@ -167,6 +184,8 @@ mod tests {
             &[("Ready", "True")],
             None,
         );
+        let other = json!({"taints": [{"key": UNSCHEDULABLE, "effect": "PreferNoSchedule"}]});
+        check(other, &[("Ready", "True")], None);
     }
 
     #[test]
