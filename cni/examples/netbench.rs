@@ -168,6 +168,7 @@ fn rules() -> RuleSet {
         let route = NodeRoute {
             pod_cidrs: vec![format!("10.244.{n}.0/24").parse().unwrap()],
             addresses: vec![IpAddr::from([192, 168, 1, 100 + n])],
+            zone: None,
         };
         rules.nodes.insert(format!("node-{n}"), route);
     }
@@ -177,6 +178,7 @@ fn rules() -> RuleSet {
         ready: true,
         serving: true,
         terminating: false,
+        hints: None,
     };
     let web = ServiceRule {
         protocol: Protocol::Tcp,

@@ -54,7 +54,7 @@ impl NodeNetwork for Service {
         Ok(Response::new(v1::NodeInfoReply {
             node: self.node.name().to_owned(),
             boot_id: self.node.boot_id().to_owned(),
-            generation: self.node.rules().generation,
+            generation: self.node.generation(),
         }))
     }
 

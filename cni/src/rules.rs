@@ -15,7 +15,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use topology::{Reachable, Traffic};
+pub use topology::{Place, Reachable, Traffic};
 
 use crate::cidr::Cidr;
 
@@ -120,6 +120,21 @@ pub struct Endpoint {
     pub serving: bool,
     /// Is being deleted.
     pub terminating: bool,
+    /// Whom it is meant for, where its slice says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hints: Option<Box<Hints>>,
+}
+
+/// `hints` of an endpoint: who should prefer it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Hints {
+    /// Nodes of these zones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub zones: Vec<String>,
+    /// These nodes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
 }
 
 /// Where a node's pods and addresses are.
@@ -130,6 +145,9 @@ pub struct NodeRoute {
     pub pod_cidrs: Vec<Cidr>,
     /// InternalIPs: the node's own addresses in the cluster.
     pub addresses: Vec<IpAddr>,
+    /// `topology.kubernetes.io/zone`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
 }
 
 impl RuleSet {
@@ -142,10 +160,12 @@ impl RuleSet {
         }
     }
 
-    /// Makes a change.
-    pub fn apply(&mut self, delta: RuleDelta) {
-        apply_map(&mut self.services, delta.services);
-        apply_map(&mut self.nodes, delta.nodes);
+    /// Makes a change, and returns the one that would undo it.
+    pub fn apply(&mut self, delta: RuleDelta) -> RuleDelta {
+        RuleDelta {
+            services: apply_map(&mut self.services, delta.services),
+            nodes: apply_map(&mut self.nodes, delta.nodes),
+        }
     }
 }
 
@@ -169,13 +189,18 @@ fn diff_map<K: Ord + Clone, V: PartialEq + Clone>(
     gone.chain(changed).collect()
 }
 
-fn apply_map<K: Ord, V>(map: &mut BTreeMap<K, V>, delta: BTreeMap<K, Option<V>>) {
-    for (key, value) in delta {
-        match value {
-            Some(value) => drop(map.insert(key, value)),
-            None => drop(map.remove(&key)),
-        }
-    }
+fn apply_map<K: Ord + Clone, V>(
+    map: &mut BTreeMap<K, V>,
+    delta: BTreeMap<K, Option<V>>,
+) -> BTreeMap<K, Option<V>> {
+    let change = |(key, value): (K, Option<V>)| {
+        let former = match value {
+            Some(value) => map.insert(key.clone(), value),
+            None => map.remove(&key),
+        };
+        (key, former)
+    };
+    delta.into_iter().map(change).collect()
 }
 
 impl fmt::Display for ServicePortName {
@@ -245,17 +270,20 @@ mod tests {
         new.services.remove(&name("default/a"));
         new.services.insert(name("default/b:http"), rule(3));
         new.services.insert(name("default/c"), rule(4));
-        let route =
-            NodeRoute { pod_cidrs: vec!["10.244.2.0/24".parse().unwrap()], addresses: vec![] };
+        let pod_cidrs = vec!["10.244.2.0/24".parse().unwrap()];
+        let route = NodeRoute { pod_cidrs, ..NodeRoute::default() };
         new.nodes.insert("node-2".into(), route);
 
         let delta = old.diff(&new);
         assert_eq!(delta.services.len(), 3);
         assert_eq!(delta.nodes.len(), 1);
         let wire = serde_json::to_vec(&delta).unwrap();
-        old.apply(serde_json::from_slice(&wire).unwrap());
+        let before = old.clone();
+        let undo = old.apply(serde_json::from_slice(&wire).unwrap());
         assert_eq!(old, new);
         assert!(old.diff(&new).is_empty());
+        old.apply(undo);
+        assert_eq!(old, before);
 
         let dump = serde_json::to_string(&new).unwrap();
         assert_eq!(serde_json::from_str::<RuleSet>(&dump).unwrap(), new);

@@ -117,8 +117,8 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(udp::serve(Arc::clone(&self.shared), self.socket));
         tasks.spawn(tcp::serve(self.shared, self.listener));
-        // Both end with the network; the other is dropped with the set.
-        let _ = tasks.join_next().await;
+        // Both end with the network; when one fails the other is dropped with the set.
+        while let Some(Ok(())) = tasks.join_next().await {}
     }
 }
 

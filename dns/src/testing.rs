@@ -106,6 +106,7 @@ fn rules(server: std::net::IpAddr) -> RuleSet {
         let route = NodeRoute {
             pod_cidrs: vec![format!("10.244.{number}.0/24").parse().unwrap()],
             addresses: vec![[192, 168, 1, 100 + number].into()],
+            zone: None,
         };
         rules.nodes.insert(format!("node-{number}"), route);
     }
@@ -116,6 +117,7 @@ fn rules(server: std::net::IpAddr) -> RuleSet {
             ready: true,
             serving: true,
             terminating: false,
+            hints: None,
         };
         let rule = ServiceRule {
             protocol,

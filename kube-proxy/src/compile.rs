@@ -27,6 +27,9 @@ use cni::rules::{NodeRoute, RuleDelta, RuleSet, ServicePortName, ServiceRule};
 
 use self::{endpoints::SlicePorts, service::ServicePorts};
 
+/// `corev1.LabelTopologyZone`.
+const ZONE: &str = "topology.kubernetes.io/zone";
+
 /// Compiles everything at once.
 #[must_use]
 pub fn compile<'a>(
@@ -280,5 +283,6 @@ fn node_route(node: &Node) -> NodeRoute {
     NodeRoute {
         pod_cidrs: ranges.filter_map(|range| range.parse().ok()).collect(),
         addresses: addresses.filter_map(|address| address.address.parse().ok()).collect(),
+        zone: node.metadata.labels.get(ZONE).filter(|zone| !zone.is_empty()).cloned(),
     }
 }

@@ -18,12 +18,12 @@ pub struct Incoming {
     pub local: SocketAddr,
 }
 
-/// A listening port of a pod. Dropping it frees the port and refuses what still waits.
+/// A listening port of a pod. Dropping it frees the port and resets what still waits; [`Self::close`] loses nobody.
 pub struct PodListener {
     local: SocketAddr,
     queue: tokio::sync::Mutex<mpsc::Receiver<Incoming>>,
     streams: Arc<StreamRegistry>,
-    _registration: Box<dyn Any + Send + Sync>,
+    registration: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl PodListener {
@@ -35,17 +35,29 @@ impl PodListener {
         streams: Arc<StreamRegistry>,
         registration: Box<dyn Any + Send + Sync>,
     ) -> Self {
-        Self { local, queue: tokio::sync::Mutex::new(queue), streams, _registration: registration }
+        Self {
+            local,
+            queue: tokio::sync::Mutex::new(queue),
+            streams,
+            registration: Some(registration),
+        }
     }
 
     /// Takes the next connection and the address of its peer. Safe to cancel.
     ///
     /// # Errors
-    /// `NetworkDown` once the sandbox is deleted; what the system says when it cannot take another descriptor.
+    /// `NetworkDown` once the sandbox is deleted or the listener closed; what the system says when it cannot take another descriptor.
     pub async fn accept(&self) -> io::Result<(PodStream, SocketAddr)> {
         let next = self.queue.lock().await.recv().await;
         let Incoming { fd, peer, local } = next.ok_or_else(network_down)?;
         Ok((PodStream::new(fd, local, peer, &self.streams)?, peer))
+    }
+
+    /// Frees the port: callers are refused from now on, while [`Self::accept`] still gives what has come, and then
+    /// `NetworkDown`. A server that ends calls it first, so that no caller who was accepted goes without an answer.
+    pub fn close(&mut self) {
+        self.queue.get_mut().close();
+        self.registration = None;
     }
 
     /// Returns the address that it listens on, with the port that was taken.

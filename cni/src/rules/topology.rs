@@ -1,6 +1,6 @@
 //! Which endpoints serve which traffic: kube-proxy's `CategorizeEndpoints`.
 
-use super::{Endpoint, ServiceRule, TrafficPolicy};
+use super::{Endpoint, Hints, ServiceRule, TrafficPolicy};
 
 /// Where traffic to a Service comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,15 @@ pub enum Traffic {
     External,
     /// From a pod or node to one of those: kube-proxy takes the short way, to any endpoint of the cluster.
     ExternalFromInside,
+}
+
+/// By which node traffic enters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The node's name.
+    pub node: &'a str,
+    /// Its zone, if it is in one.
+    pub zone: Option<&'a str>,
 }
 
 /// Who can serve.
@@ -25,88 +34,95 @@ pub enum Reachable<'a> {
 }
 
 impl ServiceRule {
-    /// Returns the endpoints that serve `traffic` entering by `node`: the ready ones, or else those that still
-    /// serve while they terminate.
+    /// Returns the endpoints that serve `traffic` entering by `place`: the ready ones, or else those that still
+    /// serve while they terminate. Policy `Cluster` heeds the hints of ready ones; `Local` knows no hints.
     #[must_use]
-    pub fn reachable(&self, traffic: Traffic, node: &str) -> Reachable<'_> {
+    pub fn reachable(&self, traffic: Traffic, place: Place<'_>) -> Reachable<'_> {
         let policy = match traffic {
             Traffic::Internal => self.internal_policy,
             Traffic::External => self.external_policy,
             Traffic::ExternalFromInside => TrafficPolicy::Cluster,
         };
-        let everywhere = usable(&self.endpoints, |_| true);
-        if everywhere.is_empty() {
-            return Reachable::Nobody;
-        }
         if policy == TrafficPolicy::Cluster {
-            return Reachable::Endpoints(everywhere);
+            let meant = Preference::of(&self.endpoints, place);
+            let found =
+                usable(&self.endpoints, |_| true, |endpoint| meant.includes(endpoint, place));
+            return if found.is_empty() { Reachable::Nobody } else { Reachable::Endpoints(found) };
         }
-        let local = usable(&self.endpoints, |endpoint| endpoint.node.as_deref() == Some(node));
-        if local.is_empty() { Reachable::NoneLocal } else { Reachable::Endpoints(local) }
+        let is_local = |endpoint: &Endpoint| endpoint.node.as_deref() == Some(place.node);
+        let local = usable(&self.endpoints, is_local, |_| true);
+        if !local.is_empty() {
+            return Reachable::Endpoints(local);
+        }
+        let anywhere =
+            self.endpoints.iter().any(|endpoint| endpoint.ready || is_last_resort(endpoint));
+        if anywhere { Reachable::NoneLocal } else { Reachable::Nobody }
     }
 }
 
-fn usable(endpoints: &[Endpoint], among: impl Fn(&Endpoint) -> bool) -> Vec<&Endpoint> {
-    let pick = |usable: fn(&Endpoint) -> bool| -> Vec<&Endpoint> {
-        endpoints.iter().filter(|endpoint| among(endpoint) && usable(endpoint)).collect()
+/// What the hints of the ready endpoints come to, seen from one place: kube-proxy's `topologyModeFromHints`. Hints
+/// count only when every ready endpoint has some and one of them is meant for this place.
+#[derive(Clone, Copy)]
+enum Preference {
+    Everywhere,
+    SameNode,
+    SameZone,
+}
+
+impl Preference {
+    fn of(endpoints: &[Endpoint], place: Place<'_>) -> Self {
+        let hints = || {
+            let ready = endpoints.iter().filter(|endpoint| endpoint.ready);
+            ready.map(|endpoint| endpoint.hints.as_deref())
+        };
+        let agreed = |names: fn(&Hints) -> &[String], own: Option<&str>| {
+            let mut any = false;
+            let all = hints().all(|hints| {
+                let names = hints.map(names).unwrap_or_default();
+                any |= own.is_some_and(|own| names.iter().any(|name| name == own));
+                !names.is_empty()
+            });
+            all && any
+        };
+        if agreed(|hints| &hints.nodes, Some(place.node)) {
+            Self::SameNode
+        } else if agreed(|hints| &hints.zones, place.zone) {
+            Self::SameZone
+        } else {
+            Self::Everywhere
+        }
+    }
+
+    fn includes(self, endpoint: &Endpoint, place: Place<'_>) -> bool {
+        let has = |names: fn(&Hints) -> &[String], own: Option<&str>| {
+            let names = endpoint.hints.as_deref().map(names).unwrap_or_default();
+            own.is_some_and(|own| names.iter().any(|name| name == own))
+        };
+        match self {
+            Self::Everywhere => true,
+            Self::SameNode => has(|hints| &hints.nodes, Some(place.node)),
+            Self::SameZone => has(|hints| &hints.zones, place.zone),
+        }
+    }
+}
+
+/// On its way out, but passing its probe: better than nobody.
+fn is_last_resort(endpoint: &Endpoint) -> bool {
+    endpoint.serving && endpoint.terminating
+}
+
+/// The ready ones that are preferred, or else the last resort; both only `among` some.
+fn usable(
+    endpoints: &[Endpoint],
+    among: impl Fn(&Endpoint) -> bool,
+    preferred: impl Fn(&Endpoint) -> bool,
+) -> Vec<&Endpoint> {
+    let pick = |wanted: &dyn Fn(&Endpoint) -> bool| -> Vec<&Endpoint> {
+        endpoints.iter().filter(|endpoint| among(endpoint) && wanted(endpoint)).collect()
     };
-    let ready = pick(|endpoint| endpoint.ready);
-    if ready.is_empty() { pick(|endpoint| endpoint.serving && endpoint.terminating) } else { ready }
+    let ready = pick(&|endpoint| endpoint.ready && preferred(endpoint));
+    if ready.is_empty() { pick(&is_last_resort) } else { ready }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rules::Protocol;
-
-    /// Endpoints are written `node state…`; states: ready, ending (serving and terminating), dead.
-    fn rule(policy: TrafficPolicy, endpoints: &[(&str, &str)]) -> ServiceRule {
-        let endpoints = endpoints.iter().zip(1_u8..).map(|((node, state), n)| Endpoint {
-            address: ([10, 244, 0, n], 80).into(),
-            node: Some((*node).to_owned()),
-            ready: *state == "ready",
-            serving: *state != "dead",
-            terminating: *state != "ready",
-        });
-        ServiceRule {
-            protocol: Protocol::Tcp,
-            cluster_ips: vec![],
-            port: 80,
-            node_port: None,
-            external_ips: vec![],
-            load_balancer_ips: vec![],
-            affinity_seconds: None,
-            internal_policy: policy,
-            external_policy: TrafficPolicy::Cluster,
-            endpoints: endpoints.collect(),
-        }
-    }
-
-    #[test]
-    fn categorizes() {
-        use TrafficPolicy::{Cluster, Local};
-        let check = |policy, endpoints: &[(&str, &str)], expected: Result<&[u8], Reachable<'_>>| {
-            let rule = rule(policy, endpoints);
-            let actual = rule.reachable(Traffic::Internal, "a");
-            match (expected, actual) {
-                (Ok(numbers), Reachable::Endpoints(found)) => {
-                    let expected: Vec<_> =
-                        numbers.iter().map(|n| ([10, 244, 0, *n], 80).into()).collect();
-                    assert_eq!(found.iter().map(|e| e.address).collect::<Vec<_>>(), expected);
-                }
-                (Err(expected), actual) => assert_eq!(actual, expected, "{endpoints:?}"),
-                (expected, actual) => panic!("{endpoints:?}: {actual:?} instead of {expected:?}"),
-            }
-        };
-        check(Cluster, &[], Err(Reachable::Nobody));
-        check(Cluster, &[("a", "ready"), ("b", "ready"), ("b", "ending")], Ok(&[1, 2]));
-        check(Cluster, &[("a", "ending"), ("b", "dead")], Ok(&[1]));
-        check(Cluster, &[("a", "dead")], Err(Reachable::Nobody));
-        check(Local, &[("b", "ready")], Err(Reachable::NoneLocal));
-        check(Local, &[("b", "dead")], Err(Reachable::Nobody));
-        check(Local, &[("b", "ready"), ("a", "ready")], Ok(&[2]));
-        check(Local, &[("b", "ready"), ("a", "ending"), ("a", "dead")], Ok(&[2]));
-        let external = rule(Local, &[("b", "ready")]);
-        assert!(matches!(external.reachable(Traffic::External, "a"), Reachable::Endpoints(_)));
-    }
-}
+mod tests;

@@ -1,7 +1,9 @@
 //! The life of a connection: from `connect`, or from a port of the host, to an accept queue.
 //!
 //! 1. A Service address is translated: an endpoint is drawn at random among those that the rules allow (or the one
-//!    that the client's affinity says), and the next one is tried when it refuses.
+//!    that the client's affinity says), and the next one is tried when it refuses. When all have refused and one of
+//!    them is *gone*, its pod or its server, the rules are behind: the call waits a little for newer ones. A kernel
+//!    would fail here; that nobody does is what makes rolling updates lossless without `preStop` hooks.
 //! 2. The address leads to a pod of this node, to another node (in this process, or over its link), to a backend on
 //!    the host (the API server), to the outside, or nowhere.
 //! 3. At its node, the connection's far end is put into the accept queue of the port, and only then has it
@@ -15,6 +17,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     os::fd::OwnedFd,
     sync::Arc,
+    time::Duration,
 };
 
 use futures::future::{BoxFuture, FutureExt};
@@ -35,6 +38,11 @@ use crate::{
 
 /// Most nodes that one connection passes; Services that point at each other's node ports end here.
 const MAX_HOPS: u8 = 8;
+/// How long a call whose endpoints have left waits for rules that know it: as long as Linux looks for a neighbour
+/// before it says that there is no route.
+const STALE_RULES: Duration = Duration::from_secs(3);
+/// A server that was started again is found without a change of the rules, too.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A connection on its way.
 pub(super) struct Call {
@@ -60,12 +68,20 @@ pub(super) enum Reached {
 pub(super) struct Failed {
     pub(super) error: io::Error,
     pub(super) fd: Option<OwnedFd>,
+    /// Who was called has left: whoever sent the call there does not know yet.
+    pub(super) left: bool,
+}
+
+impl Failed {
+    pub(super) fn new(error: io::Error, fd: OwnedFd) -> Self {
+        Self { error, fd: Some(fd), left: false }
+    }
 }
 
 pub(super) type Outcome = Result<Reached, Failed>;
 
 fn failed(error: io::Error, fd: OwnedFd) -> Outcome {
-    Err(Failed { error, fd: Some(fd) })
+    Err(Failed::new(error, fd))
 }
 
 /// Who calls: decides the address that an endpoint sees.
@@ -118,7 +134,7 @@ impl NodeInner {
         let outcome = if pod.is_private(to.ip()) {
             pod.take(Call { fd: far, from: local, to, hops: 0 }).await
         } else {
-            match self.index().lookup(Protocol::Tcp, to) {
+            match self.lookup(Protocol::Tcp, to) {
                 Lookup::Service(target, traffic) => {
                     self.serve(&target, traffic, &source, local.ip(), far, 0).await
                 }
@@ -138,13 +154,18 @@ impl NodeInner {
     }
 
     /// Takes a connection that a port of the host accepted.
-    pub(super) async fn enter(self: Arc<Self>, fd: OwnedFd, client: SocketAddr, target: &Target) {
+    pub(super) async fn enter(
+        self: Arc<Self>,
+        fd: OwnedFd,
+        client: SocketAddr,
+        target: &Arc<Target>,
+    ) {
         let from = SocketAddr::new(self.seen_from_host(target), client.port());
         let source = Source::Fixed(from);
         let outcome = self.serve(target, Traffic::External, &source, client.ip(), fd, 0).await;
         match self.join(outcome, from).await {
             Ok(_) => {}
-            Err(Failed { error, fd }) => {
+            Err(Failed { error, fd, .. }) => {
                 tracing::debug!(service = %target.name, %error, "host connection reached no endpoint");
                 if let Some(fd) = fd {
                     // Closing with a linger of zero resets: the client must not take this for an empty answer.
@@ -165,8 +186,39 @@ impl NodeInner {
         }
     }
 
-    /// Finds an endpoint of a Service that takes the call.
+    /// Finds an endpoint of a Service that takes the call; waits a little for newer rules when those that the rules name
+    /// have left.
     async fn serve(
+        self: &Arc<Self>,
+        target: &Arc<Target>,
+        traffic: Traffic,
+        source: &Source,
+        client: IpAddr,
+        mut fd: OwnedFd,
+        hops: u8,
+    ) -> Outcome {
+        let mut target = Arc::clone(target);
+        let mut generations = self.generations();
+        let clock = self.fabric().clock();
+        let give_up = clock.monotonic() + STALE_RULES;
+        loop {
+            generations.mark_unchanged();
+            fd = match self.try_endpoints(&target, traffic, source, client, fd, hops).await {
+                Err(Failed { fd: Some(whole), left: true, .. }) if clock.monotonic() < give_up => {
+                    whole
+                }
+                outcome => return outcome,
+            };
+            let _ = clock.timeout(LOOK_AGAIN, generations.changed()).await;
+            match self.target(&target.name) {
+                Some(current) => target = current,
+                None => return failed(network::refused(), fd),
+            }
+        }
+    }
+
+    /// Tries the endpoints of a Service, each once.
+    async fn try_endpoints(
         self: &Arc<Self>,
         target: &Target,
         traffic: Traffic,
@@ -185,7 +237,7 @@ impl NodeInner {
             Candidates::Endpoints(endpoints) => endpoints,
         };
         let first = self.choose(target, endpoints, client);
-        let mut last = network::refused();
+        let (mut last, mut any_left) = (network::refused(), false);
         for endpoint in endpoints.iter().cycle().skip(first).take(endpoints.len()) {
             let from = source.towards(endpoint.ip());
             match self.dial(Call { fd, from, to: *endpoint, hops }).await {
@@ -193,13 +245,14 @@ impl NodeInner {
                     self.remember(target, client, *endpoint);
                     return Ok(reached);
                 }
-                Err(Failed { error, fd: Some(whole) }) if may_try_next(&error) => {
+                Err(Failed { error, fd: Some(whole), left }) if may_try_next(&error) => {
                     (last, fd) = (error, whole);
+                    any_left |= left;
                 }
                 Err(failed) => return Err(failed),
             }
         }
-        failed(last, fd)
+        Err(Failed { error: last, fd: Some(fd), left: any_left })
     }
 
     /// Draws the first endpoint to try: the client's by affinity, else any.
@@ -241,7 +294,7 @@ impl NodeInner {
                 let patience = fabric.config().connect_timeout * 2;
                 let connected = fabric.clock().timeout(patience, link.connect(call)).await;
                 connected.unwrap_or_else(|_elapsed| {
-                    Err(Failed { error: network::timed_out(), fd: None })
+                    Err(Failed { error: network::timed_out(), fd: None, left: false })
                 })
             }
             Hop::Backend(real) => self.connect_out(call, real).await,
@@ -290,8 +343,7 @@ impl NodeInner {
             if own.is_listening(call.to, Protocol::Tcp) {
                 return own.take(call).await;
             }
-            let index = self.index();
-            let Some(target) = index.node_port(Protocol::Tcp, call.to.port()) else {
+            let Some(target) = self.node_port(Protocol::Tcp, call.to.port()) else {
                 return failed(network::refused(), call.fd);
             };
             let source = Source::Fixed(match target.external_policy {
@@ -299,7 +351,7 @@ impl NodeInner {
                 TrafficPolicy::Local => call.from,
             });
             let (client, traffic) = (call.from.ip(), Traffic::ExternalFromInside);
-            self.serve(target, traffic, &source, client, call.fd, call.hops).await
+            self.serve(&target, traffic, &source, client, call.fd, call.hops).await
         }
         .boxed()
     }
@@ -328,7 +380,7 @@ impl NodeInner {
                 });
                 Ok(Reached::Queued)
             }
-            Err(error) => Err(Failed { error, fd: None }),
+            Err(error) => Err(Failed { error, fd: None, left: false }),
         }
     }
 
@@ -345,9 +397,9 @@ impl NodeInner {
         if self.own().owns(ip) || self.pod_cidr().contains(ip) {
             return Hop::Here;
         }
-        match self.index().node_of(ip) {
-            Some(name) if **name == *self.name() => Hop::Here,
-            Some(name) => fabric.way_to(name),
+        match self.node_of(ip) {
+            Some(name) if *name == *self.name() => Hop::Here,
+            Some(name) => fabric.way_to(&name),
             None if leads_outside(fabric, ip) => Hop::Outside,
             None => Hop::Nowhere,
         }

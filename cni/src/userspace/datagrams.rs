@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use super::{
     carry::Hop,
-    index::{Candidates, Index, Lookup},
+    index::{Candidates, Lookup},
     nat::NatKey,
     node::NodeInner,
     outside::OutsideFlows,
@@ -46,6 +46,8 @@ pub(super) trait DatagramSink: Send + Sync {
     fn deliver(&self, from: SocketAddr, payload: Bytes);
     /// Learns that nobody listens at `to`.
     fn unreachable(&self, to: SocketAddr);
+    /// Learns that the sandbox is deleted.
+    fn close(&self) {}
 }
 
 /// Why a datagram did not go on its way.
@@ -99,11 +101,10 @@ impl NodeInner {
             sink.deliver(from, payload);
             return Ok(());
         }
-        let index = self.index();
-        match index.node_port(Protocol::Udp, to.port()) {
+        match self.node_port(Protocol::Udp, to.port()) {
             Some(target) if self.own().owns(to.ip()) => {
                 let key = NatKey::Inside { client: from, entry: to };
-                self.nat().forward(self, key, target, Traffic::ExternalFromInside, hops, payload)
+                self.nat().forward(self, key, &target, Traffic::ExternalFromInside, hops, payload)
             }
             _ => Err(Lost::Refused),
         }
@@ -127,7 +128,7 @@ impl PodSocket {
         address: SocketAddr,
         queue: mpsc::Sender<Datagram>,
     ) -> io::Result<Arc<Self>> {
-        let arrivals = Arc::new(Arrivals { queue, flows: Mutex::default() });
+        let arrivals = Arc::new(Arrivals::new(queue));
         let sink = Arc::clone(&arrivals);
         let (local, bound) = pod.bind(address, Protocol::Udp, |_| Sink::Udp(sink))?;
         let (pod, outside) = (Arc::clone(pod), OutsideFlows::default());
@@ -146,13 +147,8 @@ impl PodSocket {
     }
 
     /// Finds the endpoint behind a Service address; `Ok(None)` when the rules drop the datagram.
-    fn translate(
-        &self,
-        node: &NodeInner,
-        index: &Index,
-        to: SocketAddr,
-    ) -> Result<Option<SocketAddr>, Lost> {
-        let (target, traffic) = match index.lookup(Protocol::Udp, to) {
+    fn translate(&self, node: &NodeInner, to: SocketAddr) -> Result<Option<SocketAddr>, Lost> {
+        let (target, traffic) = match node.lookup(Protocol::Udp, to) {
             Lookup::NotVirtual => return Ok(Some(to)),
             Lookup::ClosedPort => return Err(Lost::Refused),
             Lookup::Service(target, traffic) => (target, traffic),
@@ -163,8 +159,9 @@ impl PodSocket {
             Candidates::Endpoints(endpoints) => endpoints,
         };
         let now = node.fabric().clock().monotonic();
-        let mut flows = self.arrivals.flows.lock();
-        let kept = flows.endpoint_of(to, now).filter(|endpoint| endpoints.contains(endpoint));
+        let mut open = self.arrivals.open.lock();
+        let flows = &mut open.flows;
+        let kept = flows.endpoint_of(to, now).filter(|endpoint| target.still_serves(*endpoint));
         let endpoint = kept.unwrap_or_else(|| {
             let client = self.pod.local_towards(to.ip());
             let chosen = endpoints[node.choose(&target, endpoints, client)];
@@ -203,8 +200,7 @@ impl UdpTransport for PodSocket {
                 _ => Err(Lost::Refused),
             }
         } else {
-            let index = node.index();
-            match self.translate(&node, &index, to) {
+            match self.translate(&node, to) {
                 Ok(None) => Ok(()),
                 Err(lost) => Err(lost),
                 Ok(Some(endpoint)) => {
@@ -239,19 +235,40 @@ impl UdpTransport for PodSocket {
 
 /// The receiving half of a socket: its queue, and the Service addresses that it talks to.
 pub(super) struct Arrivals {
-    queue: mpsc::Sender<Datagram>,
-    flows: Mutex<Flows>,
+    open: Mutex<Open>,
+}
+
+struct Open {
+    /// `None` once the sandbox is deleted: then who receives gets what is left, and an end.
+    queue: Option<mpsc::Sender<Datagram>>,
+    flows: Flows,
+}
+
+impl Arrivals {
+    fn new(queue: mpsc::Sender<Datagram>) -> Self {
+        Self { open: Mutex::new(Open { queue: Some(queue), flows: Flows::default() }) }
+    }
 }
 
 impl DatagramSink for Arrivals {
     fn deliver(&self, from: SocketAddr, payload: Bytes) {
-        let from = self.flows.lock().virtual_of(from);
-        let _ = self.queue.try_send(Datagram::Data { from, payload });
+        let open = self.open.lock();
+        let from = open.flows.virtual_of(from);
+        if let Some(queue) = &open.queue {
+            let _ = queue.try_send(Datagram::Data { from, payload });
+        }
     }
 
     fn unreachable(&self, to: SocketAddr) {
-        let to = self.flows.lock().virtual_of(to);
-        let _ = self.queue.try_send(Datagram::Refused { to });
+        let open = self.open.lock();
+        let to = open.flows.virtual_of(to);
+        if let Some(queue) = &open.queue {
+            let _ = queue.try_send(Datagram::Refused { to });
+        }
+    }
+
+    fn close(&self) {
+        self.open.lock().queue = None;
     }
 }
 

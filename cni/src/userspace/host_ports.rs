@@ -1,7 +1,8 @@
 //! What a node opens on the host: node ports, and the addresses of load balancers.
 //!
-//! [`plan`] says from the rules alone what should be open; [`HostListeners::update`] makes it so and returns what
-//! the host refused. Nothing outside 127/8 is ever opened.
+//! [`wants`] says from the rules alone what a Service port should have open; [`HostListeners::plan`] gathers that, change
+//! by change, and [`HostListeners::update`] makes it so and returns what the host refused. Nothing outside 127/8 is ever
+//! opened.
 //!
 //! A port whose Service has no endpoint is *reserved*: bound, but not listening, so that a client is refused as the
 //! rules say it must be, and nobody else takes the port meanwhile.
@@ -10,7 +11,7 @@
 //! again at each change of rules, and dies with the process.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs::File,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -32,7 +33,7 @@ use super::{
 use crate::{
     descriptor,
     network::MAX_DATAGRAM,
-    rules::{Protocol, Reachable, RuleSet, ServicePortName, Traffic},
+    rules::{Place, Protocol, Reachable, RuleSet, ServicePortName, ServiceRule, Traffic},
 };
 
 /// Which addresses of the host a node opens.
@@ -64,6 +65,13 @@ struct Wanted {
     open: bool,
 }
 
+impl Wanted {
+    /// Whether what is open for `other` does as well. Whose it is does not matter: that is looked up at each arrival.
+    fn is_served_by(&self, other: &Self) -> bool {
+        (self.entry, self.open) == (other.entry, other.open)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Entry {
     NodePort(u16),
@@ -72,29 +80,31 @@ enum Entry {
 
 type Key = (Protocol, SocketAddr);
 
-/// Says what should be open on the host.
-fn plan(rules: &RuleSet, node: &str, host: &HostPorts) -> BTreeMap<Key, Wanted> {
-    let loopback = host.shared_loopback.as_ref().map(|_| Ipv4Addr::LOCALHOST.into());
-    let node_addresses: Vec<IpAddr> = host.addresses.iter().copied().chain(loopback).collect();
-    let mut wanted = BTreeMap::new();
-    for (name, rule) in &rules.services {
-        let open = matches!(rule.reachable(Traffic::External, node), Reachable::Endpoints(_));
-        let mut want = |ip: IpAddr, port, entry| {
-            // A datagram socket needs no reservation: where none is bound, the kernel refuses.
-            if ip.is_loopback() && (open || rule.protocol == Protocol::Tcp) {
-                let key = (rule.protocol, SocketAddr::new(ip, port));
-                wanted.insert(key, Wanted { service: name.clone(), entry, open });
-            }
-        };
-        if let Some(port) = rule.node_port {
-            for ip in &node_addresses {
-                want(*ip, port, Entry::NodePort(port));
-            }
+/// Says what one Service port wants open on the host.
+fn wants(
+    name: &ServicePortName,
+    rule: &ServiceRule,
+    place: Place<'_>,
+    host: &HostPorts,
+) -> Vec<(Key, Wanted)> {
+    let open = matches!(rule.reachable(Traffic::External, place), Reachable::Endpoints(_));
+    let mut wanted = vec![];
+    let mut want = |ip: IpAddr, port, entry| {
+        // A datagram socket needs no reservation: where none is bound, the kernel refuses.
+        if ip.is_loopback() && (open || rule.protocol == Protocol::Tcp) {
+            let key = (rule.protocol, SocketAddr::new(ip, port));
+            wanted.push((key, Wanted { service: name.clone(), entry, open }));
         }
-        if host.load_balancers {
-            for ip in rule.load_balancer_ips.iter().chain(&rule.external_ips) {
-                want(*ip, rule.port, Entry::Virtual(SocketAddr::new(*ip, rule.port)));
-            }
+    };
+    if let Some(port) = rule.node_port {
+        let loopback = host.shared_loopback.as_ref().map(|_| Ipv4Addr::LOCALHOST.into());
+        for ip in host.addresses.iter().copied().chain(loopback) {
+            want(ip, port, Entry::NodePort(port));
+        }
+    }
+    if host.load_balancers {
+        for ip in rule.load_balancer_ips.iter().chain(&rule.external_ips) {
+            want(*ip, rule.port, Entry::Virtual(SocketAddr::new(*ip, rule.port)));
         }
     }
     wanted
@@ -103,7 +113,13 @@ fn plan(rules: &RuleSet, node: &str, host: &HostPorts) -> BTreeMap<Key, Wanted> 
 /// What a node has open on the host.
 #[derive(Default)]
 pub(super) struct HostListeners {
+    /// Who wants what, by name: the first has it, and the next when that one goes.
+    wanted: BTreeMap<Key, Vec<Wanted>>,
+    keys_of: HashMap<ServicePortName, Vec<Key>>,
+    /// Where what is open may not be what is wanted.
+    stale: BTreeSet<Key>,
     open: BTreeMap<Key, Opened>,
+    refused: BTreeMap<Key, Problem>,
     lock: Option<File>,
 }
 
@@ -113,43 +129,81 @@ struct Opened {
 }
 
 enum State {
-    Reserved { _socket: OwnedFd },
+    Reserved { socket: OwnedFd },
     Serving { task: AbortOnDropHandle<()>, stop: CancellationToken },
 }
 
 impl HostListeners {
-    /// Opens and closes until what is open is what the rules want; returns what the host refused.
-    pub(super) async fn update(&mut self, node: &Arc<NodeInner>, rules: &RuleSet) -> Vec<Problem> {
-        let host = node.host_ports();
-        let mut wanted = plan(rules, node.name(), host);
-        let mut problems = self.claim_loopback(host, &mut wanted);
-        for key in self.open.keys().copied().collect::<Vec<_>>() {
-            if self.open.get(&key).map(|opened| &opened.wanted) != wanted.get(&key) {
-                self.close(node, key).await;
+    /// Takes a change of the rules in; [`Self::update`] makes it so.
+    pub(super) fn plan(
+        &mut self,
+        rules: &RuleSet,
+        changed: &[ServicePortName],
+        place: Place<'_>,
+        host: &HostPorts,
+    ) {
+        for name in changed {
+            for key in self.keys_of.remove(name).unwrap_or_default() {
+                self.stale.insert(key);
+                if let Some(wanted) = self.wanted.get_mut(&key) {
+                    wanted.retain(|wanted| wanted.service != *name);
+                    if wanted.is_empty() {
+                        self.wanted.remove(&key);
+                    }
+                }
+            }
+            let Some(rule) = rules.services.get(name) else { continue };
+            for (key, new) in wants(name, rule, place, host) {
+                let wanted = self.wanted.entry(key).or_default();
+                let position = wanted.partition_point(|known| known.service < new.service);
+                wanted.insert(position, new);
+                self.keys_of.entry(name.clone()).or_default().push(key);
+                self.stale.insert(key);
             }
         }
-        for (key, wanted) in wanted {
-            if self.open.contains_key(&key) {
+    }
+
+    /// Opens and closes until what is open is what is wanted; returns all that the host refuses.
+    pub(super) async fn update(&mut self, node: &Arc<NodeInner>) -> Vec<Problem> {
+        let mut problems = self.claim_loopback(node.host_ports());
+        let not_ours = |key: &Key| !problems.is_empty() && key.1.ip() == Ipv4Addr::LOCALHOST;
+        let mut stale = std::mem::take(&mut self.stale);
+        stale.extend(std::mem::take(&mut self.refused).into_keys());
+        for key in stale {
+            let wanted = self.wanted.get(&key).and_then(|all| all.first()).cloned();
+            let wanted = wanted.filter(|_| !not_ours(&key));
+            if let (Some(opened), Some(wanted)) = (self.open.get_mut(&key), &wanted)
+                && wanted.is_served_by(&opened.wanted)
+            {
+                opened.wanted = wanted.clone();
                 continue;
             }
-            match open(node, key, &wanted) {
+            let reserved = self.close(node, key, wanted.is_some()).await;
+            let Some(wanted) = wanted else { continue };
+            match open(node, key, &wanted, reserved) {
                 Ok(state) => drop(self.open.insert(key, Opened { wanted, state })),
-                Err(error) => problems.push(refusal(wanted.service, key, &error)),
+                Err(error) => drop(self.refused.insert(key, refusal(wanted.service, key, &error))),
             }
         }
+        problems.extend(self.refused.values().cloned());
         problems
     }
 
     /// Closes everything.
     pub(super) async fn close_all(&mut self, node: &Arc<NodeInner>) {
         for key in self.open.keys().copied().collect::<Vec<_>>() {
-            self.close(node, key).await;
+            drop(self.close(node, key, false).await);
         }
         self.lock = None;
     }
 
-    async fn close(&mut self, node: &Arc<NodeInner>, key: Key) {
-        if let Some(Opened { state: State::Serving { task, stop }, .. }) = self.open.remove(&key) {
+    /// Closes what is open; a reserved socket is given back when it goes `on`.
+    async fn close(&mut self, node: &Arc<NodeInner>, key: Key, on: bool) -> Option<OwnedFd> {
+        let state = self.open.remove(&key)?.state;
+        if let State::Reserved { socket } = state {
+            return on.then_some(socket);
+        }
+        if let State::Serving { task, stop } = state {
             stop.cancel();
             // Its socket is closed when the task has ended, and only then can the port be bound again.
             let _ = task.await;
@@ -157,43 +211,47 @@ impl HostListeners {
         if key.0 == Protocol::Udp {
             node.nat().remove_host_socket(key.1);
         }
+        None
     }
 
-    /// Takes the lock for 127.0.0.1, or takes what stands on it off the plan and says so.
-    fn claim_loopback(
-        &mut self,
-        host: &HostPorts,
-        wanted: &mut BTreeMap<Key, Wanted>,
-    ) -> Vec<Problem> {
+    /// Takes the lock for 127.0.0.1, or tells those who want something there that another has it.
+    fn claim_loopback(&mut self, host: &HostPorts) -> Vec<Problem> {
         let Some(shared) = &host.shared_loopback else { return vec![] };
-        let needed = wanted.keys().any(|(_, address)| address.ip() == Ipv4Addr::LOCALHOST);
-        if !needed || self.lock.is_some() {
+        if self.lock.is_some() {
+            return vec![];
+        }
+        let on_loopback: Vec<(Key, ServicePortName)> = [Protocol::Tcp, Protocol::Udp]
+            .into_iter()
+            .flat_map(|protocol| {
+                let port = |port| (protocol, SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+                self.wanted.range(port(0)..=port(u16::MAX))
+            })
+            .filter_map(|(key, wanted)| Some((*key, wanted.first()?.service.clone())))
+            .collect();
+        if on_loopback.is_empty() {
             return vec![];
         }
         let holder = match lock(shared) {
             Ok(Ok(file)) => {
                 self.lock = Some(file);
+                self.stale.extend(on_loopback.into_iter().map(|(key, _)| key));
                 return vec![];
             }
             Ok(Err(holder)) => format!("cluster {holder:?} holds this host's node ports"),
             Err(error) => format!("cannot lock {}: {error}", shared.lock_file.display()),
         };
-        let (taken, free): (BTreeMap<_, _>, _) = std::mem::take(wanted)
-            .into_iter()
-            .partition(|((_, address), _)| address.ip() == Ipv4Addr::LOCALHOST);
-        *wanted = free;
         let elsewhere = host.addresses.first();
-        let problem = |((_, address), wanted): (Key, Wanted)| {
+        let problem = |((_, address), service): (Key, ServicePortName)| {
             let instead = elsewhere.map_or_else(String::new, |ip| {
                 format!("; the Service answers at {}", SocketAddr::new(*ip, address.port()))
             });
             Problem {
-                service: wanted.service,
+                service,
                 reason: "NodePortNotOnLocalhost".into(),
                 message: format!("{address} is not open: {holder}{instead}"),
             }
         };
-        taken.into_iter().map(problem).collect()
+        on_loopback.into_iter().map(problem).collect()
     }
 }
 
@@ -245,16 +303,23 @@ fn refusal(service: ServicePortName, (protocol, address): Key, error: &io::Error
     }
 }
 
-fn open(node: &Arc<NodeInner>, (protocol, address): Key, wanted: &Wanted) -> io::Result<State> {
+/// Opens an address, with the socket that reserved it if there is one: it is nobody else's for a moment.
+fn open(
+    node: &Arc<NodeInner>,
+    (protocol, address): Key,
+    wanted: &Wanted,
+    reserved: Option<OwnedFd>,
+) -> io::Result<State> {
     let stop = node.cancellation().child_token();
     let stopped = stop.clone().cancelled_owned();
     let (entry, serving) = (wanted.entry, Arc::clone(node));
     let task = match (protocol, wanted.open) {
         (Protocol::Tcp, false) => {
-            return Ok(State::Reserved { _socket: sys::reserve_tcp(address)? });
+            let socket = reserved.map_or_else(|| sys::reserve_tcp(address), Ok)?;
+            return Ok(State::Reserved { socket });
         }
         (Protocol::Tcp, true) => {
-            let socket = sys::reserve_tcp(address)?;
+            let socket = reserved.map_or_else(|| sys::reserve_tcp(address), Ok)?;
             sys::start_listening(&socket)?;
             let socket = descriptor::watch(socket)?;
             node.fabric().tasks().spawn(async move {
@@ -278,10 +343,9 @@ fn open(node: &Arc<NodeInner>, (protocol, address): Key, wanted: &Wanted) -> io:
 }
 
 fn target(node: &NodeInner, entry: Entry, protocol: Protocol) -> Option<Arc<Target>> {
-    let index = node.index();
     match entry {
-        Entry::NodePort(port) => index.node_port(protocol, port).cloned(),
-        Entry::Virtual(address) => index.virtual_address(protocol, address).cloned(),
+        Entry::NodePort(port) => node.node_port(protocol, port),
+        Entry::Virtual(address) => node.virtual_address(protocol, address),
     }
 }
 

@@ -1,7 +1,12 @@
 //! A node's rule set, made ready for one look per connection.
+//!
+//! It is changed in place, one Service port at a time: a change costs what it touches, however many Services there
+//! are. Where two Services claim one address (`spec.externalIPs` may), a ClusterIP wins, then the first by name; when
+//! the winner goes the other takes its place, so that the index is the same for any order of changes.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, hash_map},
+    hash::Hash,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -9,19 +14,39 @@ use std::{
 
 use crate::{
     cidr::Cidr,
-    rules::{Protocol, Reachable, RuleSet, ServicePortName, ServiceRule, Traffic, TrafficPolicy},
+    rules::{
+        NodeRoute, Place, Protocol, Reachable, RuleDelta, RuleSet, ServicePortName, ServiceRule,
+        Traffic, TrafficPolicy,
+    },
 };
 
 /// Answers "what is this address" from one rule set, as one node sees it.
 #[derive(Default)]
 pub(super) struct Index {
-    virtuals: HashMap<(Protocol, SocketAddr), (Arc<Target>, Traffic)>,
-    virtual_ips: HashSet<IpAddr>,
-    node_ports: HashMap<(Protocol, u16), Arc<Target>>,
+    node: String,
+    zone: Option<String>,
+    targets: HashMap<ServicePortName, Arc<Target>>,
+    virtuals: HashMap<(Protocol, SocketAddr), Vec<Claim>>,
+    /// How many claims there are on ports of an address.
+    virtual_ips: HashMap<IpAddr, usize>,
+    node_ports: HashMap<(Protocol, u16), Vec<Claim>>,
     nodes_by_address: HashMap<IpAddr, Arc<str>>,
     nodes_by_range: HashMap<Cidr, Arc<str>>,
     /// The prefix lengths that occur in `nodes_by_range`, longest first.
     prefixes: Vec<u8>,
+}
+
+/// Somebody who wants an address; the first of a list has it.
+#[derive(Clone)]
+struct Claim {
+    traffic: Traffic,
+    target: Arc<Target>,
+}
+
+impl Claim {
+    fn precedence(&self) -> (bool, &ServicePortName) {
+        (self.traffic != Traffic::Internal, &self.target.name)
+    }
 }
 
 /// A Service port and who serves it, from this node.
@@ -32,6 +57,8 @@ pub(super) struct Target {
     internal: Candidates,
     external: Candidates,
     external_from_inside: Candidates,
+    /// All that pass their readiness probe, on their way out or not: conversations that have begun stay with them.
+    serving: Box<[SocketAddr]>,
 }
 
 /// [`Reachable`], with nothing but the addresses.
@@ -53,14 +80,15 @@ pub(super) enum Lookup {
 }
 
 impl Target {
-    fn new(name: &ServicePortName, rule: &ServiceRule, node: &str) -> Self {
-        let candidates = |traffic| match rule.reachable(traffic, node) {
+    fn new(name: &ServicePortName, rule: &ServiceRule, place: Place<'_>) -> Self {
+        let candidates = |traffic| match rule.reachable(traffic, place) {
             Reachable::Endpoints(found) => {
                 Candidates::Endpoints(found.iter().map(|endpoint| endpoint.address).collect())
             }
             Reachable::NoneLocal => Candidates::NoneLocal,
             Reachable::Nobody => Candidates::Nobody,
         };
+        let serving = rule.endpoints.iter().filter(|endpoint| endpoint.serving);
         Self {
             name: name.clone(),
             affinity: rule.affinity_seconds.map(|seconds| Duration::from_secs(seconds.into())),
@@ -68,6 +96,7 @@ impl Target {
             internal: candidates(Traffic::Internal),
             external: candidates(Traffic::External),
             external_from_inside: candidates(Traffic::ExternalFromInside),
+            serving: serving.map(|endpoint| endpoint.address).collect(),
         }
     }
 
@@ -78,67 +107,164 @@ impl Target {
             Traffic::ExternalFromInside => &self.external_from_inside,
         }
     }
+
+    /// Whether a conversation with this endpoint may go on: connection tracking's question.
+    pub(super) fn still_serves(&self, endpoint: SocketAddr) -> bool {
+        self.serving.contains(&endpoint)
+    }
 }
 
 impl Index {
     pub(super) fn new(rules: &RuleSet, node: &str) -> Self {
-        let mut index = Self::default();
+        let mut index = Self { node: node.to_owned(), ..Self::default() };
+        index.set_nodes(rules);
         for (name, rule) in &rules.services {
-            let target = Arc::new(Target::new(name, rule, node));
-            let mut virtuals = |ips: &[IpAddr], traffic| {
-                for ip in ips {
-                    index.virtual_ips.insert(*ip);
-                    let key = (rule.protocol, SocketAddr::new(*ip, rule.port));
-                    index.virtuals.insert(key, (Arc::clone(&target), traffic));
-                }
-            };
-            virtuals(&rule.load_balancer_ips, Traffic::ExternalFromInside);
-            virtuals(&rule.external_ips, Traffic::ExternalFromInside);
-            virtuals(&rule.cluster_ips, Traffic::Internal);
-            if let Some(port) = rule.node_port {
-                index.node_ports.insert((rule.protocol, port), target);
-            }
+            index.add(name, rule);
         }
-        let mut prefixes = BTreeSet::new();
-        for (name, route) in &rules.nodes {
-            let name: Arc<str> = name.as_str().into();
-            for address in &route.addresses {
-                index.nodes_by_address.insert(*address, Arc::clone(&name));
-            }
-            for range in &route.pod_cidrs {
-                prefixes.insert(range.prefix());
-                index.nodes_by_range.insert(*range, Arc::clone(&name));
-            }
-        }
-        index.prefixes = prefixes.into_iter().rev().collect();
         index
     }
 
+    /// Makes the change of `rules` that has just been made to them; `old` has the rules that it replaced.
+    pub(super) fn apply(&mut self, rules: &RuleSet, old: &RuleDelta) {
+        if !old.nodes.is_empty() {
+            let zone = self.zone.take();
+            self.set_nodes(rules);
+            if self.zone != zone {
+                *self = Self::new(rules, &self.node);
+                return;
+            }
+        }
+        for (name, former) in &old.services {
+            if let Some(former) = former {
+                self.remove(name, former);
+            }
+            if let Some(rule) = rules.services.get(name) {
+                self.add(name, rule);
+            }
+        }
+    }
+
+    fn set_nodes(&mut self, rules: &RuleSet) {
+        self.nodes_by_address.clear();
+        self.nodes_by_range.clear();
+        let mut prefixes = BTreeSet::new();
+        for (name, NodeRoute { pod_cidrs, addresses, .. }) in &rules.nodes {
+            let name: Arc<str> = name.as_str().into();
+            for address in addresses {
+                self.nodes_by_address.insert(*address, Arc::clone(&name));
+            }
+            for range in pod_cidrs {
+                prefixes.insert(range.prefix());
+                self.nodes_by_range.insert(*range, Arc::clone(&name));
+            }
+        }
+        self.prefixes = prefixes.into_iter().rev().collect();
+        self.zone = rules.nodes.get(&self.node).and_then(|route| route.zone.clone());
+    }
+
+    fn add(&mut self, name: &ServicePortName, rule: &ServiceRule) {
+        let place = Place { node: &self.node, zone: self.zone.as_deref() };
+        let target = Arc::new(Target::new(name, rule, place));
+        for (address, traffic) in virtual_addresses(rule) {
+            let claim = Claim { traffic, target: Arc::clone(&target) };
+            claim_key(&mut self.virtuals, (rule.protocol, address), claim);
+            *self.virtual_ips.entry(address.ip()).or_default() += 1;
+        }
+        if let Some(port) = rule.node_port {
+            let claim = Claim { traffic: Traffic::External, target: Arc::clone(&target) };
+            claim_key(&mut self.node_ports, (rule.protocol, port), claim);
+        }
+        self.targets.insert(name.clone(), target);
+    }
+
+    fn remove(&mut self, name: &ServicePortName, rule: &ServiceRule) {
+        self.targets.remove(name);
+        for (address, _) in virtual_addresses(rule) {
+            give_up_key(&mut self.virtuals, (rule.protocol, address), name);
+            if let hash_map::Entry::Occupied(mut claims) = self.virtual_ips.entry(address.ip()) {
+                *claims.get_mut() -= 1;
+                if *claims.get() == 0 {
+                    claims.remove();
+                }
+            }
+        }
+        if let Some(port) = rule.node_port {
+            give_up_key(&mut self.node_ports, (rule.protocol, port), name);
+        }
+    }
+
     pub(super) fn lookup(&self, protocol: Protocol, to: SocketAddr) -> Lookup {
-        match self.virtuals.get(&(protocol, to)) {
-            Some((target, traffic)) => Lookup::Service(Arc::clone(target), *traffic),
-            None if self.virtual_ips.contains(&to.ip()) => Lookup::ClosedPort,
+        match self.virtuals.get(&(protocol, to)).and_then(|claims| claims.first()) {
+            Some(claim) => Lookup::Service(Arc::clone(&claim.target), claim.traffic),
+            None if self.virtual_ips.contains_key(&to.ip()) => Lookup::ClosedPort,
             None => Lookup::NotVirtual,
         }
     }
 
-    pub(super) fn node_port(&self, protocol: Protocol, port: u16) -> Option<&Arc<Target>> {
-        self.node_ports.get(&(protocol, port))
+    /// Returns a Service port as it is now.
+    pub(super) fn target(&self, name: &ServicePortName) -> Option<Arc<Target>> {
+        self.targets.get(name).cloned()
+    }
+
+    pub(super) fn node_port(&self, protocol: Protocol, port: u16) -> Option<Arc<Target>> {
+        let claims = self.node_ports.get(&(protocol, port))?;
+        claims.first().map(|claim| Arc::clone(&claim.target))
     }
 
     pub(super) fn virtual_address(
         &self,
         protocol: Protocol,
         to: SocketAddr,
-    ) -> Option<&Arc<Target>> {
-        self.virtuals.get(&(protocol, to)).map(|(target, _)| target)
+    ) -> Option<Arc<Target>> {
+        let claims = self.virtuals.get(&(protocol, to))?;
+        claims.first().map(|claim| Arc::clone(&claim.target))
     }
 
     /// Returns the node that has an address or the pod range around it.
-    pub(super) fn node_of(&self, ip: IpAddr) -> Option<&Arc<str>> {
-        self.nodes_by_address.get(&ip).or_else(|| {
+    pub(super) fn node_of(&self, ip: IpAddr) -> Option<Arc<str>> {
+        let by_range = || {
             let ranges = self.prefixes.iter().filter_map(|prefix| Cidr::new(ip, *prefix));
             ranges.filter_map(|range| self.nodes_by_range.get(&range)).next()
-        })
+        };
+        self.nodes_by_address.get(&ip).or_else(by_range).cloned()
+    }
+
+    /// Returns the zone of this node.
+    pub(super) fn zone(&self) -> Option<&str> {
+        self.zone.as_deref()
     }
 }
+
+/// The addresses at which a Service port answers, each once; a ClusterIP that is also an external address is a
+/// ClusterIP.
+fn virtual_addresses(rule: &ServiceRule) -> Vec<(SocketAddr, Traffic)> {
+    let inside = rule.cluster_ips.iter().map(|ip| (*ip, Traffic::Internal));
+    let from_outside = rule.load_balancer_ips.iter().chain(&rule.external_ips);
+    let from_outside = from_outside.map(|ip| (*ip, Traffic::ExternalFromInside));
+    let mut addresses = Vec::with_capacity(1);
+    for (ip, traffic) in inside.chain(from_outside) {
+        let address = SocketAddr::new(ip, rule.port);
+        if !addresses.iter().any(|(known, _)| *known == address) {
+            addresses.push((address, traffic));
+        }
+    }
+    addresses
+}
+
+fn claim_key<K: Eq + Hash>(map: &mut HashMap<K, Vec<Claim>>, key: K, claim: Claim) {
+    let claims = map.entry(key).or_default();
+    let place = claims.partition_point(|known| known.precedence() < claim.precedence());
+    claims.insert(place, claim);
+}
+
+fn give_up_key<K: Eq + Hash>(map: &mut HashMap<K, Vec<Claim>>, key: K, name: &ServicePortName) {
+    if let hash_map::Entry::Occupied(mut claims) = map.entry(key) {
+        claims.get_mut().retain(|claim| claim.target.name != *name);
+        if claims.get().is_empty() {
+            claims.remove();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

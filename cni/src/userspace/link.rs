@@ -84,7 +84,8 @@ impl Link {
             // The writer may not have let go of its share yet; then a second descriptor does as well.
             Err(error) => {
                 let fd = Arc::try_unwrap(fd).or_else(|shared| shared.try_clone());
-                Err(Failed { error, fd: fd.ok() })
+                let left = matches!(answer, Answer::Left | Answer::NoRoute);
+                Err(Failed { error, fd: fd.ok(), left })
             }
         }
     }
@@ -230,7 +231,7 @@ async fn read_requests(
 }
 
 async fn answer(answers: &mpsc::Sender<Outgoing>, call: u64, outcome: Outcome) {
-    let answer = Answer::from_result(outcome.as_ref().map_err(|failed| &failed.error));
+    let answer = Answer::of(&outcome);
     let _ = answers.send(Frame::Answer { call, answer }).await;
 }
 
@@ -246,5 +247,5 @@ fn check_uid(stream: &UnixStream) -> io::Result<()> {
 
 /// Says that nothing is known of an address.
 pub(super) fn no_route(fd: OwnedFd) -> Outcome {
-    Err(Failed { error: network::no_route(), fd: Some(fd) })
+    Err(Failed { error: network::no_route(), fd: Some(fd), left: true })
 }

@@ -19,7 +19,7 @@ use super::{
     pod::BoundPort,
     ports::Sink,
 };
-use crate::rules::{Protocol, Traffic};
+use crate::rules::{Protocol, ServicePortName, Traffic};
 
 /// Most conversations of one node; beyond, new ones are lost until old ones end.
 const MAX_FLOWS: usize = 8192;
@@ -41,6 +41,7 @@ pub(super) struct NatTable {
 }
 
 struct Flow {
+    service: ServicePortName,
     source: SocketAddr,
     endpoint: SocketAddr,
     last: Duration,
@@ -59,6 +60,23 @@ impl NatTable {
         self.flows
             .lock()
             .retain(|key, _| !matches!(key, NatKey::Host { entry: of, .. } if *of == entry));
+    }
+
+    /// Ends the conversations of these Services with endpoints that `serves` does not name, as kube-proxy cleans up what
+    /// the kernel tracks: the next datagram goes to another, and nobody who gets an address later answers for it.
+    pub(super) fn retain(
+        &self,
+        touched: impl Fn(&ServicePortName) -> bool,
+        serves: impl Fn(&ServicePortName, SocketAddr) -> bool,
+    ) {
+        self.flows
+            .lock()
+            .retain(|_, flow| !touched(&flow.service) || serves(&flow.service, flow.endpoint));
+    }
+
+    /// Returns the endpoint of a conversation.
+    fn endpoint_of(&self, key: &NatKey) -> Option<SocketAddr> {
+        self.flows.lock().get(key).map(|flow| flow.endpoint)
     }
 
     /// Sends a datagram on to an endpoint of `target`, the same one as long as the rules allow.
@@ -96,8 +114,12 @@ impl NatTable {
             };
             match flows.get_mut(&key) {
                 Some(flow) => {
-                    if idle(flow) || !endpoints.contains(&flow.endpoint) {
+                    if idle(flow)
+                        || flow.service != target.name
+                        || !target.still_serves(flow.endpoint)
+                    {
                         flow.endpoint = choose();
+                        flow.service = target.name.clone();
                     }
                     flow.last = now;
                     (flow.source, flow.endpoint)
@@ -113,7 +135,9 @@ impl NatTable {
                     let bound = node.own().bind(any_port, Protocol::Udp, |_| Sink::Udp(back));
                     let Ok((source, bound)) = bound else { return Ok(()) };
                     let endpoint = choose();
-                    flows.insert(key, Flow { source, endpoint, last: now, _bound: bound });
+                    let service = target.name.clone();
+                    let flow = Flow { service, source, endpoint, last: now, _bound: bound };
+                    flows.insert(key, flow);
                     (source, endpoint)
                 }
             }
@@ -133,8 +157,12 @@ struct WayBack {
 }
 
 impl DatagramSink for WayBack {
-    fn deliver(&self, _from: SocketAddr, payload: Bytes) {
+    fn deliver(&self, from: SocketAddr, payload: Bytes) {
         let Some(node) = self.node.upgrade() else { return };
+        // Only who was asked may answer.
+        if node.nat().endpoint_of(&self.key) != Some(from) {
+            return;
+        }
         match self.key {
             NatKey::Host { client, entry } => {
                 let socket = node.nat().host.lock().get(&entry).cloned();

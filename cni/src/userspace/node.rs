@@ -4,20 +4,20 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     io,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Weak},
 };
 
-use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Fabric,
     affinity::AffinityTable,
     host_ports::{HostListeners, HostPorts},
-    index::Index,
+    index::{Index, Lookup, Target},
     nat::NatTable,
     pod::{PodNet, PodNetwork},
 };
@@ -25,7 +25,7 @@ use crate::{
     cidr::Cidr,
     ipam::{Ipam, IpamError},
     network::{Sandbox, SandboxIdentity, Shaper},
-    rules::{Protocol, RuleDelta, RuleSet, ServicePortName},
+    rules::{Place, Protocol, RuleDelta, RuleSet, ServicePortName},
 };
 
 /// What a node's network is made with.
@@ -111,14 +111,20 @@ pub enum ApplyError {
     },
 }
 
-/// The rules in force.
-#[derive(Default)]
+/// The rules in force, as of a moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ActiveRules {
     /// Number that their author gave them; 0 before the first.
     pub generation: u64,
     /// The rules.
     pub rules: RuleSet,
-    pub(super) index: Arc<Index>,
+}
+
+/// The rules in force and their index, changed together.
+#[derive(Default)]
+struct Programmed {
+    active: ActiveRules,
+    index: Index,
 }
 
 /// A node's network. Clones are the same node.
@@ -129,7 +135,10 @@ pub(super) struct NodeInner {
     fabric: Fabric,
     config: NodeConfig,
     boot_id: String,
-    active: ArcSwap<ActiveRules>,
+    /// Written for the moment of a change only; who reads never waits for long.
+    programmed: RwLock<Programmed>,
+    /// The generation in force, for those who wait for the next.
+    generation: watch::Sender<u64>,
     ipam: Mutex<Ipam>,
     pods: RwLock<Pods>,
     own: Arc<PodNet>,
@@ -156,7 +165,8 @@ impl NodeInner {
             fabric,
             config,
             boot_id: new_boot_id(),
-            active: ArcSwap::default(),
+            programmed: RwLock::default(),
+            generation: watch::Sender::new(0),
             ipam: Mutex::new(ipam),
             pods: RwLock::default(),
             affinity: AffinityTable::default(),
@@ -186,8 +196,36 @@ impl NodeInner {
         &self.config.host_ports
     }
 
-    pub(super) fn index(&self) -> Arc<Index> {
-        Arc::clone(&self.active.load().index)
+    /// Says what an address is to somebody inside the cluster.
+    pub(super) fn lookup(&self, protocol: Protocol, to: SocketAddr) -> Lookup {
+        self.programmed.read().index.lookup(protocol, to)
+    }
+
+    /// Returns a Service port as it is now.
+    pub(super) fn target(&self, name: &ServicePortName) -> Option<Arc<Target>> {
+        self.programmed.read().index.target(name)
+    }
+
+    pub(super) fn node_port(&self, protocol: Protocol, port: u16) -> Option<Arc<Target>> {
+        self.programmed.read().index.node_port(protocol, port)
+    }
+
+    pub(super) fn virtual_address(
+        &self,
+        protocol: Protocol,
+        to: SocketAddr,
+    ) -> Option<Arc<Target>> {
+        self.programmed.read().index.virtual_address(protocol, to)
+    }
+
+    /// Returns the node that has an address or the pod range around it.
+    pub(super) fn node_of(&self, ip: IpAddr) -> Option<Arc<str>> {
+        self.programmed.read().index.node_of(ip)
+    }
+
+    /// Follows the generation of the rules.
+    pub(super) fn generations(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
     }
 
     pub(super) fn affinity(&self) -> &AffinityTable {
@@ -215,6 +253,21 @@ impl NodeInner {
         self.fabric.tasks().spawn(async move {
             tokio::select! { () = task => {}, () = cancelled => {} }
         })
+    }
+
+    /// Forgets who was given what of Services that are no more, and ends the datagram conversations with endpoints that
+    /// serve no more.
+    fn forget_ended(&self, replaced: &RuleDelta) {
+        let ended = |name: &ServicePortName| {
+            replaced.services.contains_key(name) && self.target(name).is_none()
+        };
+        if replaced.services.keys().any(ended) {
+            self.affinity.retain(|name| !ended(name));
+        }
+        let touched = |name: &ServicePortName| replaced.services.contains_key(name);
+        self.nat.retain(touched, |name, endpoint| {
+            self.target(name).is_some_and(|target| target.still_serves(endpoint))
+        });
     }
 
     pub(super) fn pod_at(&self, ip: IpAddr) -> Option<Arc<PodNet>> {
@@ -359,12 +412,20 @@ impl Node {
 
     /// Returns the rules in force.
     #[must_use]
-    pub fn rules(&self) -> Arc<ActiveRules> {
-        self.0.active.load_full()
+    pub fn rules(&self) -> ActiveRules {
+        self.0.programmed.read().active.clone()
+    }
+
+    /// Returns the generation of the rules in force.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.0.programmed.read().active.generation
     }
 
     /// Puts rules in force and opens and closes what they want on the host. The problems returned are all that there
     /// are now, not only new ones.
+    ///
+    /// A change is seen whole or not at all, and costs what it touches, not what there is.
     ///
     /// # Errors
     /// When a change is not against the rules in force; then nothing has changed.
@@ -373,27 +434,40 @@ impl Node {
         change: RuleChange,
         generation: u64,
     ) -> Result<Vec<Problem>, ApplyError> {
-        let mut host = self.0.host.lock().await;
-        let rules = match change {
-            RuleChange::Full(rules) => rules,
+        let node = &*self.0;
+        let mut host = node.host.lock().await;
+        let replaced = match change {
+            RuleChange::Full(rules) => {
+                let index = Index::new(&rules, self.name());
+                let active = ActiveRules { generation, rules };
+                let former =
+                    std::mem::replace(&mut *node.programmed.write(), Programmed { active, index });
+                node.programmed.read().active.rules.diff(&former.active.rules)
+            }
             RuleChange::Delta { base, delta } => {
-                let active = self.0.active.load();
+                let mut programmed = node.programmed.write();
+                let Programmed { active, index } = &mut *programmed;
                 if active.generation != base {
                     return Err(ApplyError::StaleBase { have: active.generation, base });
                 }
-                let mut rules = active.rules.clone();
-                rules.apply(delta);
-                rules
+                active.generation = generation;
+                let replaced = active.rules.apply(delta);
+                index.apply(&active.rules, &replaced);
+                replaced
             }
         };
-        let index = Arc::new(Index::new(&rules, self.name()));
-        self.0.affinity.retain(|service| rules.services.contains_key(service));
-        let active = Arc::new(ActiveRules { generation, rules, index });
-        self.0.active.store(Arc::clone(&active));
-        if self.0.cancelled.is_cancelled() {
+        node.generation.send_replace(generation);
+        node.forget_ended(&replaced);
+        if node.cancelled.is_cancelled() {
             return Ok(vec![]);
         }
-        Ok(host.update(&self.0, &active.rules).await)
+        let changed: Vec<ServicePortName> = replaced.services.into_keys().collect();
+        {
+            let programmed = node.programmed.read();
+            let place = Place { node: self.name(), zone: programmed.index.zone() };
+            host.plan(&programmed.active.rules, &changed, place, node.host_ports());
+        }
+        Ok(host.update(&self.0).await)
     }
 
     /// Ends the node's network: every pod's, and what is open on the host. Addresses stay kept for a reboot.

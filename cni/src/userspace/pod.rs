@@ -4,6 +4,7 @@ use std::{
     any::Any,
     io,
     net::{IpAddr, SocketAddr},
+    os::fd::OwnedFd,
     sync::{Arc, Weak},
 };
 
@@ -121,14 +122,12 @@ impl PodNet {
     pub(super) fn take_at_once(&self, call: Call) -> Result<Outcome, Call> {
         let Call { fd, from, to, hops } = call;
         let Some(Sink::Tcp(queue)) = self.sink(to, Protocol::Tcp) else {
-            return Ok(Err(Failed { error: self.unheard(), fd: Some(fd) }));
+            return Ok(Err(self.unheard(to, fd)));
         };
         match queue.try_send(Incoming { fd, peer: from, local: to }) {
             Ok(()) => Ok(Ok(Reached::Queued)),
             Err(mpsc::error::TrySendError::Full(back)) => Err(Call { fd: back.fd, from, to, hops }),
-            Err(mpsc::error::TrySendError::Closed(back)) => {
-                Ok(Err(Failed { error: self.unheard(), fd: Some(back.fd) }))
-            }
+            Err(mpsc::error::TrySendError::Closed(back)) => Ok(Err(self.unheard(to, back.fd))),
         }
     }
 
@@ -138,10 +137,9 @@ impl PodNet {
             Ok(outcome) => return outcome,
             Err(call) => call,
         };
-        let fail = |error, fd| Err(Failed { error, fd: Some(fd) });
         let (Ok(node), Some(Sink::Tcp(queue))) = (self.node(), self.sink(call.to, Protocol::Tcp))
         else {
-            return fail(self.unheard(), call.fd);
+            return Err(self.unheard(call.to, call.fd));
         };
         let fabric = node.fabric();
         let room = fabric.clock().timeout(fabric.config().connect_timeout, queue.reserve()).await;
@@ -150,14 +148,16 @@ impl PodNet {
                 place.send(Incoming { fd: call.fd, peer: call.from, local: call.to });
                 Ok(Reached::Queued)
             }
-            Ok(Err(_closed)) => fail(self.unheard(), call.fd),
-            Err(_elapsed) => fail(network::timed_out(), call.fd),
+            Ok(Err(_closed)) => Err(self.unheard(call.to, call.fd)),
+            Err(_elapsed) => Err(Failed::new(network::timed_out(), call.fd)),
         }
     }
 
     /// What a caller sees where nobody listens: refused, or nothing at all of a sandbox that is gone.
-    fn unheard(&self) -> io::Error {
-        if self.ports.lock().is_closed() { network::no_route() } else { network::refused() }
+    fn unheard(&self, to: SocketAddr, fd: OwnedFd) -> Failed {
+        let ports = self.ports.lock();
+        let error = if ports.is_closed() { network::no_route() } else { network::refused() };
+        Failed { error, fd: Some(fd), left: ports.was_left(to.port()) }
     }
 
     /// Ends every stream, listener and socket.

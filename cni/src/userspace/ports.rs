@@ -1,7 +1,7 @@
 //! The ports of one sandbox: who listens where.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -42,6 +42,8 @@ struct Bound {
 #[derive(Default)]
 pub(super) struct PortTable {
     bound: HashMap<(Protocol, u16), Vec<Bound>>,
+    /// TCP ports of servers that have stopped listening: a Service that still leads there is about to change.
+    left: HashSet<u16>,
     next_id: u64,
     next_ephemeral: u16,
     closed: bool,
@@ -81,8 +83,17 @@ impl PortTable {
             bound.retain(|bound| bound.id != id);
             if bound.is_empty() {
                 self.bound.remove(&(protocol, port));
+                if protocol == Protocol::Tcp && !EPHEMERAL.contains(&port) {
+                    self.left.insert(port);
+                }
             }
         }
+    }
+
+    /// Whether a server listened at a TCP port and does no more, or nothing will ever listen here again.
+    pub(super) fn was_left(&self, port: u16) -> bool {
+        self.closed
+            || (self.left.contains(&port) && !self.bound.contains_key(&(Protocol::Tcp, port)))
     }
 
     /// Finds who listens on `to`: on that very address, or on all.
@@ -114,7 +125,11 @@ impl PortTable {
     /// Frees everything and refuses from now on.
     pub(super) fn close(&mut self) {
         self.closed = true;
-        self.bound.clear();
+        for bound in std::mem::take(&mut self.bound).into_values().flatten() {
+            if let Sink::Udp(sink) = bound.sink {
+                sink.close();
+            }
+        }
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -19,6 +19,7 @@ use rustix::net::{
 };
 use tokio::{io::Interest, net::UnixStream};
 
+use super::carry::Outcome;
 use crate::{
     descriptor,
     network::{self, MAX_DATAGRAM},
@@ -50,22 +51,27 @@ pub(super) enum Answer {
     Refused = 1,
     TimedOut = 2,
     NoRoute = 3,
+    /// Refused by a port that a server listened on and does no more.
+    Left = 4,
 }
 
 impl Answer {
-    pub(super) fn from_result<T>(result: Result<T, &io::Error>) -> Self {
-        match result.map_err(io::Error::kind) {
+    pub(super) fn of(outcome: &Outcome) -> Self {
+        match outcome {
             Ok(_) => Self::Taken,
-            Err(io::ErrorKind::TimedOut) => Self::TimedOut,
-            Err(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown) => Self::NoRoute,
-            Err(_) => Self::Refused,
+            Err(failed) => match failed.error.kind() {
+                io::ErrorKind::TimedOut => Self::TimedOut,
+                io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown => Self::NoRoute,
+                _ if failed.left => Self::Left,
+                _ => Self::Refused,
+            },
         }
     }
 
     pub(super) fn into_result(self) -> io::Result<()> {
         match self {
             Self::Taken => Ok(()),
-            Self::Refused => Err(network::refused()),
+            Self::Refused | Self::Left => Err(network::refused()),
             Self::TimedOut => Err(network::timed_out()),
             Self::NoRoute => Err(network::no_route()),
         }
@@ -213,6 +219,7 @@ impl FrameReader {
                     1 => Answer::Refused,
                     2 => Answer::TimedOut,
                     3 => Answer::NoRoute,
+                    4 => Answer::Left,
                     _ => return Err(garbled("an unknown answer")),
                 };
                 Frame::Answer { call, answer }

@@ -2,6 +2,7 @@
 //! in another process; and from the host through node ports.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod ends;
 mod host;
 mod life;
 mod world;

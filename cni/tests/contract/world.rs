@@ -90,7 +90,7 @@ pub(crate) fn service(cluster_ip: &str, endpoints: Vec<Endpoint>) -> ServiceRule
 
 pub(crate) fn endpoint(address: SocketAddr, node: &str) -> Endpoint {
     let node = Some(node.to_owned());
-    Endpoint { address, node, ready: true, serving: true, terminating: false }
+    Endpoint { address, node, ready: true, serving: true, terminating: false, hints: None }
 }
 
 /// Three nodes, and Services: `web` has the server, `none` nobody, `elsewhere` only a pod of a node far away although
@@ -100,7 +100,7 @@ pub(crate) fn rules(server: IpAddr, server_node: &str) -> RuleSet {
     for n in 1..=3_u8 {
         let pod_cidrs = vec![format!("10.244.{n}.0/24").parse().unwrap()];
         let addresses = vec![IpAddr::from([192, 168, 1, 100 + n])];
-        rules.nodes.insert(format!("node-{n}"), NodeRoute { pod_cidrs, addresses });
+        rules.nodes.insert(format!("node-{n}"), NodeRoute { pod_cidrs, addresses, zone: None });
     }
     let mut add = |name: &str, rule| drop(rules.services.insert(name.parse().unwrap(), rule));
     let web = service("10.96.0.50", vec![endpoint(at(server, 8080), server_node)]);

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use apimachinery::api::discovery::EndpointSlice;
-use cni::rules::{Endpoint, Protocol};
+use apimachinery::api::discovery::{self, EndpointSlice};
+use cni::rules::{Endpoint, Hints, Protocol};
 
 /// `discoveryv1.LabelServiceName`.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -50,6 +50,7 @@ impl SlicePorts {
                     ready: ready.unwrap_or(true),
                     serving: serving.unwrap_or(true),
                     terminating: terminating.unwrap_or(false),
+                    hints: hints(endpoint),
                 })
             });
             let name = port.name.clone().unwrap_or_default();
@@ -57,6 +58,15 @@ impl SlicePorts {
         }
         Some((service.clone(), Self(ports)))
     }
+}
+
+fn hints(endpoint: &discovery::Endpoint) -> Option<Box<Hints>> {
+    let told = endpoint.hints.as_ref()?;
+    let hints = Hints {
+        zones: told.for_zones.iter().map(|zone| zone.name.clone()).collect(),
+        nodes: told.for_nodes.iter().map(|node| node.name.clone()).collect(),
+    };
+    (hints != Hints::default()).then(|| Box::new(hints))
 }
 
 /// Joins the slices of one Service port, sorted by address. A pod that is in two slices for a moment counts once, as
