@@ -12,6 +12,7 @@ mod path;
 mod protobuf;
 mod query;
 mod respond;
+mod streams;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use bytes::Bytes;
 use component_base::transport::ConnectionInfo;
 use http::{HeaderMap, Method, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 use self::{
@@ -50,6 +52,9 @@ struct Inner {
     kubelets: Arc<dyn KubeletDialer>,
     /// `/healthz` and its kin, `/metrics`.
     health: Router,
+    /// The connections that became streams, and what ends them.
+    streams: TaskTracker,
+    streams_end: CancellationToken,
 }
 
 impl RestFace {
@@ -58,9 +63,12 @@ impl RestFace {
         discovery: Arc<Discovery>,
         kubelets: Arc<dyn KubeletDialer>,
         health: Router,
+        streams_end: CancellationToken,
     ) -> Self {
         let openapi = OpenApi::default();
-        Self { inner: Arc::new(Inner { handler, discovery, openapi, kubelets, health }) }
+        let streams = TaskTracker::new();
+        let inner = Inner { handler, discovery, openapi, kubelets, health, streams, streams_end };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Everything that is not gRPC.
@@ -129,10 +137,7 @@ impl Inner {
             return self.log(context, &query).await;
         }
         if matches!(context.subresource.as_str(), "exec" | "attach" | "portforward") {
-            return Err(Status::bad_request(format!(
-                "{} over REST is not supported by this server yet: use kubectl-mini",
-                context.subresource
-            )));
+            return self.stream(context, &query, parts).await;
         }
         let Accepted { shape, format, aggregated: _ } =
             accept(accepted, query.get("includeObject").unwrap_or(""))?;

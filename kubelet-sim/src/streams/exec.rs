@@ -28,9 +28,12 @@ pub(super) async fn start_of(
 
 fn running(target: &Target) -> Result<Container, Status> {
     let found = target.shared.read().containers.get(&target.container).cloned();
-    found
-        .filter(|c| matches!(c.state(), ContainerState::Running { .. }))
-        .ok_or_else(|| Status::internal(format!("container not found (\"{}\")", target.container)))
+    found.filter(|c| matches!(c.state(), ContainerState::Running { .. })).ok_or_else(|| {
+        Status::internal(format!(
+            "unable to upgrade connection: container not found (\"{}\")",
+            target.container
+        ))
+    })
 }
 
 fn message(kind: Output) -> Result<v1::ExecOutput, tonic::Status> {
