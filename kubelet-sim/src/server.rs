@@ -90,8 +90,15 @@ impl Server {
 
     /// Runs the nodes until `shutdown`. Pods are not ended: they come back at the next start.
     pub async fn run(self, shutdown: Shutdown) {
-        let Config { clock, nodes, fabric, catalogue, streams } = self.config;
-        let fabric = Fabric::new(fabric, shutdown.token());
+        let fabric = Fabric::new(self.config.fabric.clone(), shutdown.token());
+        self.run_on(&fabric, shutdown).await;
+        fabric.stop().await;
+    }
+
+    /// Runs the nodes like [`Self::run`], on a network that the nodes of other servers are on, too; the configuration's
+    /// own is not looked at.
+    pub async fn run_on(self, fabric: &Fabric, shutdown: Shutdown) {
+        let Config { clock, nodes, catalogue, streams, .. } = self.config;
         let service = KubeletStreams::new(clock.clone());
         let runtime = Runtime::new(clock.clone());
         shutdown.spawn(
@@ -117,6 +124,7 @@ impl Server {
             runtime,
             services,
             nodes: nodes.len(),
+            networks: parking_lot::Mutex::default(),
         });
         for node in nodes {
             let (joined, child) = (joined.clone(), shutdown.clone());
@@ -129,7 +137,10 @@ impl Server {
             });
         }
         shutdown.cancelled().await;
-        fabric.stop().await;
+        let own: Vec<_> = joined.networks.lock().drain(..).collect();
+        for node in own {
+            node.stop().await;
+        }
         joined.runtime.shutdown().await;
     }
 }
@@ -143,6 +154,8 @@ struct Joined {
     runtime: Runtime,
     services: Store<Service>,
     nodes: usize,
+    /// The nodes' own ends of the fabric, as far as they are up.
+    networks: parking_lot::Mutex<Vec<cni::userspace::Node>>,
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -193,6 +206,7 @@ async fn run_node(setup: NodeSetup, joined: &Joined, shutdown: Shutdown) -> Resu
         checkpoint: Some(settings.state_dir.join("addresses.json")),
         host_ports,
     })?;
+    joined.networks.lock().push(network.clone());
     shutdown.spawn(
         "node rules",
         transport::serve(rules, node_service::router(network.clone()), token.clone()),

@@ -3,6 +3,8 @@
 //! Each pod has one slot with its newest status. A status that equals what was last sent is not sent again; statuses
 //! that come faster than they can be sent are merged. A status is a strategic merge patch under the pod's uid: it
 //! names the kubelet's own conditions only, so that nobody else's are touched, and clears fields that are no more.
+//! What somebody else wrote into the kubelet's part, as the node lifecycle controller does while a node is silent, is
+//! set right again.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -29,6 +31,8 @@ struct Slot {
     /// Shared with `sent` once it has been sent.
     wanted: Arc<Value>,
     sent: Arc<Value>,
+    /// The version of the object that `sent` is known of.
+    version: u64,
 }
 
 struct Inner {
@@ -73,8 +77,15 @@ impl Statuses {
             },
             wanted: Arc::default(),
             sent: Arc::new(own_part(&pod.status)),
+            version: version_of(pod),
         });
-        if slot.wanted == wanted || (slot.wanted.is_null() && slot.sent == wanted) {
+        // Somebody else wrote: what the API server has now counts, not what it was sent.
+        let foreign = version_of(pod) > slot.version;
+        if foreign {
+            slot.version = version_of(pod);
+            slot.sent = Arc::new(own_part(&pod.status));
+        }
+        if (slot.wanted == wanted && !foreign) || (slot.wanted.is_null() && slot.sent == wanted) {
             slot.wanted = wanted;
             return;
         }
@@ -84,14 +95,15 @@ impl Statuses {
     }
 
     async fn send(&self, uid: &str) -> Result<(), Status> {
-        let Some((key, wanted, patch)) = self.next(uid) else { return Ok(()) };
+        let Some((key, wanted, patch, before)) = self.next(uid) else { return Ok(()) };
         let patched = self
             .0
             .client
             .patch::<Pod>(&key.namespace, &key.name, &Patch::Strategic(patch), "status")
             .await;
+        let mut version = before;
         match patched {
-            Ok(_) => {}
+            Ok(pod) => version = version_of(&pod),
             // The pod is gone, or another one bears its name.
             Err(status) if status.is_not_found() || status.is_conflict() => {
                 tracing::debug!(pod = %key, %status, "its status is not wanted any more");
@@ -106,13 +118,20 @@ impl Statuses {
             }
         }
         if let Some(slot) = self.0.slots.lock().get_mut(uid) {
-            slot.sent = wanted;
+            if slot.version == before {
+                slot.sent = wanted;
+            } else {
+                // Something newer was seen meanwhile: it is compared once more.
+                self.0.queue.add(uid.to_owned());
+            }
+            slot.version = slot.version.max(version);
         }
         self.0.sent.notify_waiters();
         Ok(())
     }
 
-    fn next(&self, uid: &str) -> Option<(ObjectKey, Arc<Value>, Value)> {
+    /// Whose status is to be sent, the status, the patch, and the version that it starts from.
+    fn next(&self, uid: &str) -> Option<(ObjectKey, Arc<Value>, Value, u64)> {
         let slots = self.0.slots.lock();
         let slot = slots.get(uid)?;
         if slot.wanted == slot.sent || slot.wanted.is_null() {
@@ -120,7 +139,7 @@ impl Statuses {
         }
         let patch =
             json!({"metadata": {"uid": uid}, "status": difference(&slot.sent, &slot.wanted)});
-        Some((slot.key.clone(), slot.wanted.clone(), patch))
+        Some((slot.key.clone(), slot.wanted.clone(), patch, slot.version))
     }
 
     /// Waits until the newest status has been sent.
@@ -160,6 +179,11 @@ impl Statuses {
         self.0.slots.lock().remove(&uid);
         deleted
     }
+}
+
+/// Versions of one object can be compared: the newer one is greater.
+fn version_of(pod: &Pod) -> u64 {
+    pod.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
 /// The part of a status that the kubelet writes.

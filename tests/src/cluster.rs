@@ -62,7 +62,7 @@ pub enum Component {
     ControllerManager,
     /// `kube-scheduler`.
     Scheduler,
-    /// The kubelet of this node. In process one kubelet hosts all nodes: it goes by node 1 and the others have none.
+    /// The kubelet of this node.
     Kubelet(u32),
     /// The kube-proxy of this node.
     KubeProxy(u32),
@@ -365,9 +365,7 @@ impl TestCluster {
     pub(crate) async fn wait_nodes_ready(&self, timeout: Duration) {
         let clock = &self.parts.clock;
         eventually_on(clock, "all nodes Ready", timeout, async || {
-            if let Running::Process(runner) = &self.running {
-                runner.check_alive();
-            }
+            self.check_alive();
             let nodes = self.admin.list::<Node>("", &ListOptions::default()).await;
             let nodes = nodes.map_err(|status| status.to_string())?.items;
             let ready = |node: &&Node| {
@@ -486,6 +484,30 @@ impl TestCluster {
         }
     }
 
+    /// A node goes, as by a power failure: its kubelet and kube-proxy end, killed where they are processes, and its pods
+    /// with them. Nobody is told.
+    ///
+    /// # Errors
+    /// They do not run, or do not end well.
+    pub async fn fail_node(&self, node: u32) -> anyhow::Result<()> {
+        for component in [Component::KubeProxy(node), Component::Kubelet(node)] {
+            match &self.running {
+                Running::InProcess(runner) => runner.stop(component).await?,
+                Running::Process(runner) => runner.kill(component)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A node that failed comes back, with what is on its disk.
+    ///
+    /// # Errors
+    /// It runs, or cannot be started.
+    pub async fn start_node(&self, node: u32) -> anyhow::Result<()> {
+        self.start(Component::Kubelet(node)).await?;
+        self.start(Component::KubeProxy(node)).await
+    }
+
     /// Starts all components, as [`Builder::start`] did; does not wait for the nodes.
     ///
     /// # Errors
@@ -512,6 +534,16 @@ impl TestCluster {
         }
         anyhow::ensure!(failures.is_empty(), "{}", failures.join("; "));
         Ok(())
+    }
+
+    /// Checks that no process has ended by itself: nothing that is waited for will come then.
+    ///
+    /// # Panics
+    /// One has; its name and how it ended.
+    pub fn check_alive(&self) {
+        if let Running::Process(runner) = &self.running {
+            runner.check_alive();
+        }
     }
 
     /// The process id of a component, where it runs as a process.

@@ -3,14 +3,15 @@
 //! They run on a runtime of the cluster's own, so that dropping the cluster can wait for their end whatever the test's
 //! runtime does. On a virtual clock they run on the caller's runtime instead, for its driver must see every task.
 //!
-//! Everybody reaches the API server through memory, by a channel that finds the server of the moment: it may be
-//! stopped and started. One kubelet hosts all nodes. It is reached over Unix sockets, which survive its restart; on a
-//! virtual clock through memory, as the driver does not see what the kernel still carries, and then it cannot be
-//! started a second time.
+//! Everybody reaches the API server through memory, by a connector that finds the server of the moment: it may be
+//! stopped and started. Each node has a kubelet of its own; their pods meet on one fabric in memory. Kubelets are reached
+//! over Unix sockets, as the API server knows them by a path; on a virtual clock through memory, since its driver does
+//! not see what the kernel still carries.
 
 use std::{
     collections::{BTreeMap, HashMap},
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -18,24 +19,25 @@ use std::{
 use anyhow::Context as _;
 use apimachinery::{object::Object, status::Status};
 use apiserver::{StorageKind, TlsListener, kubelet::KubeletDialer};
-use arc_swap::ArcSwapOption;
 use client::Client;
 use cni::{
     node_service::rules_socket,
-    userspace::{Egress, FabricConfig, HostPorts, SharedLoopback},
+    userspace::{Egress, Fabric, FabricConfig, HostPorts, SharedLoopback},
 };
 use component_base::{
     metrics::Registry,
     shutdown::Shutdown,
     tls::KeyPair,
-    transport::{Endpoint, InProcessConnector, Listener},
+    transport::{Endpoint, InProcessConnector, Listener, channel},
 };
 use container_runtime::ImageCatalogue;
-use hyper_util::rt::TokioIo;
 use kubelet_sim::{NodeSetup, node::NodeSettings, node_address};
 use parking_lot::Mutex;
 use tokio::runtime::{Handle, Runtime};
-use tokio_util::task::TaskTracker;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 use tonic::transport::Channel;
 
 use crate::{
@@ -43,6 +45,8 @@ use crate::{
     cluster::{Component, Parts},
 };
 
+/// The group of those who may do everything.
+const ADMINS: &[&str] = &["system:masters"];
 /// How long a component may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -58,14 +62,21 @@ struct Shared {
     parts: Arc<Parts>,
     catalogue: Arc<ImageCatalogue>,
     durable: bool,
-    egress: Egress,
     loopback: bool,
     /// Whether all is on a virtual clock.
     in_memory: bool,
-    api: Arc<ArcSwapOption<InProcessConnector>>,
-    kubelet: Arc<ArcSwapOption<InProcessConnector>>,
-    /// The nodes' rule services, on a virtual clock.
-    rules: Mutex<HashMap<u32, InProcessConnector>>,
+    api: InProcessConnector,
+    fabric: Fabric,
+    fabric_config: FabricConfig,
+    _fabric_end: DropGuard,
+    /// By name, on a virtual clock.
+    nodes: Arc<HashMap<String, NodeConnectors>>,
+}
+
+/// Where a node is reached on a virtual clock.
+struct NodeConnectors {
+    kubelet: InProcessConnector,
+    rules: InProcessConnector,
 }
 
 impl InProcess {
@@ -83,16 +94,28 @@ impl InProcess {
             )
         };
         let handle = own.as_ref().map_or_else(Handle::current, |own| own.handle().clone());
+        let mut fabric = FabricConfig::new(parts.clock.clone());
+        fabric.egress = if builder.allow_egress { Egress::Allowed } else { Egress::Refused };
+        let api = parts.api_address();
+        let inside = SocketAddr::from((Ipv4Addr::new(192, 168, 1, 100), api.port()));
+        fabric.host_backends = HashMap::from([(inside, api)]);
+        let fabric_end = CancellationToken::new();
+        let connectors = |number| {
+            let as_admin =
+                || InProcessConnector::unbound().with_identity("kubernetes-admin", ADMINS);
+            (node_name(number), NodeConnectors { kubelet: as_admin(), rules: as_admin() })
+        };
         let shared = Arc::new(Shared {
             parts,
             catalogue: Arc::new(builder.catalogue.clone()),
             durable: builder.durable,
-            egress: if builder.allow_egress { Egress::Allowed } else { Egress::Refused },
             loopback: builder.loopback,
             in_memory,
-            api: Arc::default(),
-            kubelet: Arc::default(),
-            rules: Mutex::default(),
+            api: InProcessConnector::unbound(),
+            fabric: Fabric::new(fabric.clone(), &fabric_end),
+            fabric_config: fabric,
+            _fabric_end: fabric_end.drop_guard(),
+            nodes: Arc::new((1..=builder.nodes).map(connectors).collect()),
         });
         Ok(Self { shared, handle, own, running: Mutex::default() })
     }
@@ -105,9 +128,6 @@ impl InProcess {
     }
 
     pub(crate) async fn start(&self, component: Component) -> anyhow::Result<()> {
-        if is_hosted(component) {
-            return Ok(());
-        }
         anyhow::ensure!(!self.runs(component), "{component} runs already");
         let shutdown = Shutdown::new();
         let (shared, started) = (self.shared.clone(), shutdown.clone());
@@ -120,9 +140,6 @@ impl InProcess {
     }
 
     pub(crate) async fn stop(&self, component: Component) -> anyhow::Result<()> {
-        if is_hosted(component) {
-            return Ok(());
-        }
         let shutdown = self.running.lock().remove(&component);
         let shutdown = shutdown.with_context(|| format!("{component} does not run"))?;
         shutdown.cancel();
@@ -152,15 +169,13 @@ impl InProcess {
     }
 }
 
-/// Whether it is a kubelet that node 1's does the work of.
-fn is_hosted(component: Component) -> bool {
-    matches!(component, Component::Kubelet(2..))
+fn node_name(number: u32) -> String {
+    format!("node-{number}")
 }
 
 impl Shared {
     fn channel(&self, user: &str, groups: &[&str]) -> Channel {
-        let groups = groups.iter().map(|&group| group.to_owned()).collect();
-        switching_channel(self.api.clone(), Some((user.to_owned(), groups)))
+        channel(&Endpoint::InProcess(self.api.with_identity(user, groups)))
     }
 
     fn client(&self, user: &str, groups: &[&str], component: &str) -> Client {
@@ -193,17 +208,15 @@ impl Shared {
                 shutdown.clone().spawn("kube-scheduler", server.run(shutdown));
                 Ok(())
             }
-            Component::Kubelet(_) => self.start_kubelet(shutdown),
+            Component::Kubelet(node) => self.start_kubelet(node, shutdown),
             Component::KubeProxy(node) => self.start_proxy(node, shutdown),
         }
     }
 
     async fn start_api(&self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let (listener, connector) = Listener::in_process();
         let read = |name: &str| std::fs::read_to_string(self.parts.paths.state("pki").join(name));
-        let dialer = Arc::new(KubeletChannel(switching_channel(self.kubelet.clone(), None)));
         let dialer: Arc<dyn KubeletDialer> = if self.in_memory {
-            dialer
+            Arc::new(InMemoryDialer(self.nodes.clone()))
         } else {
             let ca = self.parts.authority.cert_pem().to_owned();
             Arc::new(apiserver::kubelet::NodeAnnotationDialer::new(ca, None))
@@ -222,11 +235,10 @@ impl Shared {
                 },
                 client_ca_pem: self.parts.authority.cert_pem().to_owned(),
             }),
-            listeners: vec![listener],
+            listeners: vec![self.api.listen()],
             ..apiserver::Config::new(self.parts.clock.clone(), dialer)
         };
         let server = apiserver::Server::bind(config).await?;
-        self.api.store(Some(Arc::new(connector)));
         shutdown.clone().spawn("kube-apiserver", async move {
             if let Err(error) = server.run(shutdown.clone()).await {
                 panic!("the API server ended: {error}");
@@ -235,40 +247,38 @@ impl Shared {
         Ok(())
     }
 
-    fn start_kubelet(&self, shutdown: Shutdown) -> anyhow::Result<()> {
+    fn start_kubelet(&self, number: u32, shutdown: Shutdown) -> anyhow::Result<()> {
         let run = &self.parts.paths.run;
-        let network = run.join("net");
-        component_base::files::create_private_dir(&network)?;
-        let socket = run.join("kubelet.sock");
-        let streams = self.listener(&socket, |connector| self.kubelet.store(Some(connector)))?;
-        let api = self.parts.api_address();
-        let mut fabric = FabricConfig::new(self.parts.clock.clone());
-        fabric.egress = self.egress;
-        let inside = SocketAddr::from((Ipv4Addr::new(192, 168, 1, 100), api.port()));
-        fabric.host_backends = HashMap::from([(inside, api)]);
-        let nodes = (1..=self.parts.nodes)
-            .map(|number| self.node(number, format!("unix://{}", socket.display())))
-            .collect::<anyhow::Result<Vec<_>>>()?;
+        component_base::files::create_private_dir(&run.join("net"))?;
+        let name = node_name(number);
+        let socket = run.join(format!("kubelet-{number}.sock"));
+        let connectors = self.nodes.get(&name).context("there is no such node")?;
+        let streams = self.listener(&socket, &connectors.kubelet)?;
+        let rules = self.listener(&rules_socket(&run.join("net"), &name), &connectors.rules)?;
         let server = kubelet_sim::Server::new(kubelet_sim::Config {
             clock: self.parts.clock.clone(),
-            nodes,
-            fabric,
+            nodes: vec![self.node(number, format!("unix://{}", socket.display()), rules)?],
+            fabric: self.fabric_config.clone(),
             catalogue: self.catalogue.clone(),
             streams,
         })?;
-        shutdown.clone().spawn("kubelet-sim", server.run(shutdown));
+        let fabric = self.fabric.clone();
+        shutdown
+            .clone()
+            .spawn("kubelet-sim", async move { server.run_on(&fabric, shutdown).await });
         Ok(())
     }
 
-    fn node(&self, number: u32, kubelet_endpoint: String) -> anyhow::Result<NodeSetup> {
-        let name = format!("node-{number}");
+    fn node(
+        &self,
+        number: u32,
+        kubelet_endpoint: String,
+        rules: Listener,
+    ) -> anyhow::Result<NodeSetup> {
+        let name = node_name(number);
         let user = format!("system:node:{name}");
         let external = self.parts.slice.address(u8::try_from(number)?);
         let quantity = |text: &str| text.parse().map_err(|e| anyhow::anyhow!("{text:?}: {e}"));
-        let socket = rules_socket(&self.parts.paths.run.join("net"), &name);
-        let rules = self.listener(&socket, |connector| {
-            self.rules.lock().insert(number, InProcessConnector::clone(&connector));
-        })?;
         Ok(NodeSetup {
             client: self.client(&user, &["system:nodes"], "kubelet"),
             settings: NodeSettings {
@@ -299,25 +309,18 @@ impl Shared {
     }
 
     /// A Unix socket; in memory on a virtual clock.
-    fn listener(
-        &self,
-        socket: &std::path::Path,
-        keep: impl FnOnce(Arc<InProcessConnector>),
-    ) -> anyhow::Result<Listener> {
-        if !self.in_memory {
-            return Listener::bind_unix(socket)
-                .with_context(|| format!("listen on {}", socket.display()));
+    fn listener(&self, socket: &Path, in_memory: &InProcessConnector) -> anyhow::Result<Listener> {
+        if self.in_memory {
+            return Ok(in_memory.listen());
         }
-        let (listener, connector) = Listener::in_process();
-        keep(Arc::new(connector.with_identity("kubernetes-admin", &["system:masters"])));
-        Ok(listener)
+        Listener::bind_unix(socket).with_context(|| format!("listen on {}", socket.display()))
     }
 
     fn start_proxy(&self, number: u32, shutdown: Shutdown) -> anyhow::Result<()> {
-        let name = format!("node-{number}");
+        let name = node_name(number);
         let node = if self.in_memory {
-            let connector = self.rules.lock().get(&number).cloned();
-            Endpoint::InProcess(connector.context("its kubelet has not been started")?)
+            let connectors = self.nodes.get(&name).context("there is no such node")?;
+            Endpoint::InProcess(connectors.rules.clone())
         } else {
             Endpoint::Unix { path: rules_socket(&self.parts.paths.run.join("net"), &name) }
         };
@@ -332,39 +335,14 @@ impl Shared {
     }
 }
 
-/// A channel to the listener of the moment, with this identity; refused while there is none.
-fn switching_channel(
-    server: Arc<ArcSwapOption<InProcessConnector>>,
-    identity: Option<(String, Vec<String>)>,
-) -> Channel {
-    let connect = move |_| {
-        let (server, identity) = (server.clone(), identity.clone());
-        async move {
-            let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-            let connector = server.load_full().ok_or_else(refused)?;
-            let connector = match &identity {
-                Some((user, groups)) => {
-                    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
-                    connector.with_identity(user, &groups)
-                }
-                None => InProcessConnector::clone(&connector),
-            };
-            connector.connect().await.map(TokioIo::new)
-        }
-    };
-    // Lists of many objects come in few round trips.
-    tonic::transport::Endpoint::from_static("http://kubernetes")
-        .initial_stream_window_size(8 << 20)
-        .initial_connection_window_size(32 << 20)
-        .http2_max_header_list_size(256 << 10)
-        .connect_with_connector_lazy(tower::service_fn(connect))
-}
+/// Reaches the kubelets through memory.
+struct InMemoryDialer(Arc<HashMap<String, NodeConnectors>>);
 
-/// The one kubelet.
-struct KubeletChannel(Channel);
-
-impl KubeletDialer for KubeletChannel {
-    fn dial(&self, _node: &Object) -> Result<Channel, Status> {
-        Ok(self.0.clone())
+impl KubeletDialer for InMemoryDialer {
+    fn dial(&self, node: &Object) -> Result<Channel, Status> {
+        let connectors = self.0.get(node.name()).ok_or_else(|| {
+            Status::internal(format!("node {} is not of this cluster", node.name()))
+        })?;
+        Ok(channel(&Endpoint::InProcess(connectors.kubelet.clone())))
     }
 }

@@ -1,13 +1,16 @@
 //! Connections inside one process: a pipe in memory, with the identity that the connector states.
+//!
+//! A connector is an address: listeners come and go behind it, one at a time, as they do behind a Unix socket's path.
 
 use std::{fmt, io, sync::Arc};
 
+use parking_lot::Mutex;
 use tokio::{
     io::{DuplexStream, duplex},
     sync::mpsc,
 };
 
-use super::PeerIdentity;
+use super::{Listener, PeerIdentity, listener::Socket};
 
 /// Bytes under way in each direction. Enough for the HTTP/2 frames of a list's chunk.
 const BUFFER: usize = 64 * 1024;
@@ -17,20 +20,29 @@ const BACKLOG: usize = 128;
 /// The server's end of a new connection.
 pub(super) type Accepted = (DuplexStream, Arc<PeerIdentity>);
 
-/// Connects to a listener of this process; cheap to clone.
+/// Connects to the listener of the moment; cheap to clone.
 #[derive(Clone)]
 pub struct InProcessConnector {
-    listener: mpsc::Sender<Accepted>,
+    listener: Arc<Mutex<Option<mpsc::Sender<Accepted>>>>,
     identity: Arc<PeerIdentity>,
 }
 
 impl InProcessConnector {
-    pub(super) fn pair() -> (Self, mpsc::Receiver<Accepted>) {
-        let (listener, accepted) = mpsc::channel(BACKLOG);
-        (Self { listener, identity: Arc::new(PeerIdentity::Anonymous) }, accepted)
+    /// A connector that is refused until somebody listens.
+    #[must_use]
+    pub fn unbound() -> Self {
+        Self { listener: Arc::default(), identity: Arc::new(PeerIdentity::Anonymous) }
     }
 
-    /// The same listener, reached as `user`.
+    /// Listens where this connector and its clones connect to, in place of any listener before.
+    #[must_use]
+    pub fn listen(&self) -> Listener {
+        let (listener, accepted) = mpsc::channel(BACKLOG);
+        *self.listener.lock() = Some(listener);
+        Listener::new(Socket::InProcess(accepted))
+    }
+
+    /// The same address, reached as `user`.
     #[must_use]
     pub fn with_identity(&self, user: &str, groups: &[&str]) -> Self {
         let groups = groups.iter().map(|&group| group.to_owned()).collect();
@@ -41,13 +53,12 @@ impl InProcessConnector {
     /// Opens a connection.
     ///
     /// # Errors
-    /// `ConnectionRefused` when the listener is gone.
+    /// `ConnectionRefused` when nobody listens.
     pub async fn connect(&self) -> io::Result<DuplexStream> {
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        let listener = self.listener.lock().clone().ok_or_else(refused)?;
         let (ours, theirs) = duplex(BUFFER);
-        self.listener
-            .send((theirs, Arc::clone(&self.identity)))
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+        listener.send((theirs, Arc::clone(&self.identity))).await.map_err(|_| refused())?;
         Ok(ours)
     }
 }

@@ -78,11 +78,11 @@ impl Listener {
     /// Makes a listener that only its connector, and that connector's clones, can reach.
     #[must_use]
     pub fn in_process() -> (Self, InProcessConnector) {
-        let (connector, accepted) = InProcessConnector::pair();
-        (Self::new(Socket::InProcess(accepted)), connector)
+        let connector = InProcessConnector::unbound();
+        (connector.listen(), connector)
     }
 
-    fn new(socket: Socket) -> Self {
+    pub(super) fn new(socket: Socket) -> Self {
         Self { socket, limits: Limits::default() }
     }
 

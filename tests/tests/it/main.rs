@@ -11,8 +11,10 @@
 //! | [`durability`] | `kill -9` of the API server; large objects |
 //! | [`consistency`] | everybody reads its own writes |
 //! | [`restart`] | nodes that die without an API server; a cluster that sleeps |
+//! | [`node_loss`] | nodes that are lost, by Kubernetes' periods |
 //! | [`bad_input`] | what the API refuses, and in which words |
 //! | [`security`] | who may not |
+//! | [`chaos`] | every process dies, again and again, under load |
 //! | [`churn`] | many small updates leave a small store |
 //! | [`time`] | one module touches time; an hour in a second |
 //!
@@ -21,6 +23,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod bad_input;
+mod chaos;
 mod churn;
 mod commands;
 mod consistency;
@@ -28,6 +31,7 @@ mod documents;
 mod durability;
 mod harness;
 mod launcher;
+mod node_loss;
 mod rest;
 mod restart;
 mod security;
