@@ -10,6 +10,7 @@
 mod authorize;
 mod evict;
 mod read;
+pub(crate) mod review;
 mod stream;
 mod write;
 
@@ -215,6 +216,10 @@ impl Handler {
     }
 
     async fn chain(&self, context: &RequestContext, request: Request) -> Result<Answer, Status> {
+        if review::is_review(context.resource) {
+            self.authorize(context, &request).await?;
+            return self.review(context, request).await;
+        }
         let store = self.store(context.resource)?;
         self.authorize(context, &request).await?;
         check_verb(context)?;

@@ -160,18 +160,18 @@ table! {
     EVENTS_V1 = entry("events.k8s.io", "v1", "Event", "event", "events").short(&["ev"]);
 
     SELF_SUBJECT_REVIEWS = entry("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreview", "selfsubjectreviews")
-        .cluster().verbs(CREATE);
+        .cluster().verbs(CREATE).served();
     TOKEN_REVIEWS = entry("authentication.k8s.io", "v1", "TokenReview", "tokenreview", "tokenreviews")
         .cluster().verbs(CREATE);
 
     LOCAL_SUBJECT_ACCESS_REVIEWS = entry("authorization.k8s.io", "v1", "LocalSubjectAccessReview", "localsubjectaccessreview", "localsubjectaccessreviews")
-        .verbs(CREATE);
+        .verbs(CREATE).served();
     SELF_SUBJECT_ACCESS_REVIEWS = entry("authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreview", "selfsubjectaccessreviews")
-        .cluster().verbs(CREATE);
+        .cluster().verbs(CREATE).served();
     SELF_SUBJECT_RULES_REVIEWS = entry("authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreview", "selfsubjectrulesreviews")
-        .cluster().verbs(CREATE);
+        .cluster().verbs(CREATE).served();
     SUBJECT_ACCESS_REVIEWS = entry("authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreview", "subjectaccessreviews")
-        .cluster().verbs(CREATE);
+        .cluster().verbs(CREATE).served();
 
     HORIZONTAL_POD_AUTOSCALERS = entry("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscaler", "horizontalpodautoscalers")
         .short(&["hpa"]).categories(ALL);

@@ -167,6 +167,23 @@ impl Authorizer {
         Err(reason)
     }
 
+    /// Why a request is allowed, in the words of Kubernetes' RBAC authorizer; empty where another one allows it.
+    #[must_use]
+    pub fn reason(&self, user: &UserInfo, attributes: &Attributes<'_>) -> String {
+        if user.groups.iter().any(|group| group == MASTERS) {
+            return String::new();
+        }
+        let grant = self.policy.load().index.grant(user, attributes);
+        grant.map_or_else(String::new, |grant| format!("RBAC: allowed by {grant}"))
+    }
+
+    /// The rules that a user holds in a namespace, those of the whole cluster first.
+    pub async fn rules(&self, user: &UserInfo, namespace: &str) -> Vec<PolicyRule> {
+        // What is told should be as new as the store; an older answer is better than none.
+        let _ = self.refresh().await;
+        self.policy.load().index.rules_of(user).rules(namespace).cloned().collect()
+    }
+
     /// Refuses a role or binding that would give more than the user holds (`escalate` and `bind` lift that), as the RBAC
     /// registry of Kubernetes does. Call [`Authorizer::refresh`] before.
     ///

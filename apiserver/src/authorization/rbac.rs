@@ -166,6 +166,12 @@ impl UserRules {
                 _ => false,
             }
     }
+
+    /// The rules in force in a namespace, those of the whole cluster first.
+    pub fn rules(&self, namespace: &str) -> impl Iterator<Item = &PolicyRule> {
+        let sets = self.cluster.iter().chain(self.namespaces.get(namespace).into_iter().flatten());
+        sets.flat_map(|rules| rules.iter())
+    }
 }
 
 /// Name and groups.
@@ -175,8 +181,7 @@ impl UserRules {
     /// What of the wanted rules the user does not hold in a namespace ("" for the whole cluster), in small pieces.
     #[must_use]
     pub fn missing(&self, namespace: &str, wanted: &[PolicyRule]) -> Vec<PolicyRule> {
-        let sets = self.cluster.iter().chain(self.namespaces.get(namespace).into_iter().flatten());
-        let held: Vec<&PolicyRule> = sets.flat_map(|rules| rules.iter()).collect();
+        let held: Vec<&PolicyRule> = self.rules(namespace).collect();
         let mut missing: Vec<PolicyRule> = Vec::new();
         for piece in wanted.iter().flat_map(pieces) {
             if held.iter().any(|rule| rule.covers(&piece)) {
@@ -350,6 +355,42 @@ impl PolicyIndex {
             "ClusterRole" => self.cluster_roles.get(name),
             _ => self.roles.get(&(namespace.to_owned(), name.to_owned())),
         }
+    }
+
+    /// The binding that allows a request, as Kubernetes describes it: `ClusterRoleBinding "a" of ClusterRole "b" to User
+    /// "c"`.
+    #[must_use]
+    pub fn grant(&self, user: &UserInfo, attributes: &Attributes<'_>) -> Option<String> {
+        let namespace = match attributes {
+            Attributes::Resource { namespace, .. } => *namespace,
+            Attributes::Path { .. } => "",
+        };
+        let local = self
+            .bindings
+            .iter()
+            .filter(|binding| !namespace.is_empty() && binding.metadata.namespace == namespace);
+        self.cluster_bindings.iter().chain(local).find_map(|binding| {
+            let own = binding.metadata.namespace.as_str();
+            let subject = binding.subjects.iter().flatten().find(|s| s.is(user, own))?;
+            let role_ref = &binding.role_ref;
+            let rules = self.role(&role_ref.kind, own, &role_ref.name)?;
+            let allows = rules.iter().any(|rule| rule.allows(attributes));
+            allows.then(|| {
+                let (kind, place) = match own {
+                    "" => ("ClusterRoleBinding", String::new()),
+                    _ => ("RoleBinding", format!("/{own}")),
+                };
+                let place_of_subject = match subject.kind.as_str() {
+                    "ServiceAccount" if subject.namespace.is_empty() => format!("/{own}"),
+                    "ServiceAccount" => format!("/{}", subject.namespace),
+                    _ => String::new(),
+                };
+                format!(
+                    "{kind} \"{}{place}\" of {} \"{}\" to {} \"{}{place_of_subject}\"",
+                    binding.metadata.name, role_ref.kind, role_ref.name, subject.kind, subject.name,
+                )
+            })
+        })
     }
 
     fn resolve(&self, user: &UserInfo) -> UserRules {

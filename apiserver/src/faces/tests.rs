@@ -19,6 +19,7 @@ use crate::{
     kubelet::{KubeletDialer, NodeAnnotationDialer},
 };
 
+mod reviews;
 mod streams;
 
 struct Running {
@@ -156,7 +157,7 @@ async fn rest_speaks_http() {
     check("GET", &format!("{MAPS}?limit=x"), &[], "", 400).await;
     check("POST", &format!("{MAPS}?dryRun=some"), &[], "{}", 400).await;
     check("PATCH", &format!("{MAPS}/a"), &[("content-type", "application/json")], "{}", 415).await;
-    check("POST", "/api/v1/namespaces/default/pods/x/exec?command=ls", &[], "", 400).await;
+    check("POST", "/api/v1/namespaces/default/pods/x/exec?command=ls", &[], "", 404).await;
     let table = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json")];
     assert_eq!(check("GET", MAPS, &table, "", 200).await["kind"], "Table");
     let warned = running.send("POST", MAPS, &[], r#"{"metadata": {"name": "w"}, "dta": {}}"#).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use apimachinery::{fields, status::Status};
 
-use super::{Handler, check_verb};
+use super::{Handler, check_verb, review::is_review};
 use crate::{
     authentication::Impersonation,
     authorization::{Attributes, forbidden},
@@ -45,7 +45,9 @@ impl Handler {
     /// # Errors
     /// Forbidden, not found, or a verb that the resource does not have.
     pub async fn allow(&self, context: &RequestContext) -> Result<(), Status> {
-        self.store(context.resource)?;
+        if !is_review(context.resource) {
+            self.store(context.resource)?;
+        }
         let attributes = Attributes::of(context);
         let decision = self.authorizer.authorize(&context.user, &attributes, None).await;
         decision

@@ -289,7 +289,7 @@ impl Handler {
     }
 
     /// Reads a body: of the resource's kind, or of its subresource's.
-    fn read_object(
+    pub(super) fn read_object(
         &self,
         info: &'static ResourceInfo,
         context: &RequestContext,
