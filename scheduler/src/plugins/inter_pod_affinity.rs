@@ -7,7 +7,10 @@
 use std::collections::{BTreeSet, HashMap};
 
 use apimachinery::{
-    api::core::{Node, Pod, PodAffinityTerm, WeightedPodAffinityTerm},
+    api::{
+        core::{Node, Pod, PodAffinityTerm, WeightedPodAffinityTerm},
+        meta::LabelSelectorRequirement,
+    },
     labels::Selector,
 };
 
@@ -41,20 +44,8 @@ pub struct Term {
 impl Term {
     fn of(term: &PodAffinityTerm, pod: &Pod, weight: i32) -> Option<Self> {
         let mut labels = term.label_selector.clone().unwrap_or_default();
-        for key in &term.match_label_keys {
-            if let Some(value) = pod.metadata.labels.get(key) {
-                labels.match_labels.insert(key.clone(), value.clone());
-            }
-        }
-        for key in &term.mismatch_label_keys {
-            if let Some(value) = pod.metadata.labels.get(key) {
-                labels.match_expressions.push(apimachinery::api::meta::LabelSelectorRequirement {
-                    key: key.clone(),
-                    operator: "NotIn".into(),
-                    values: vec![value.clone()],
-                });
-            }
-        }
+        labels.match_expressions.extend(of_keys(&term.match_label_keys, "In", pod));
+        labels.match_expressions.extend(of_keys(&term.mismatch_label_keys, "NotIn", pod));
         let mut namespaces: BTreeSet<String> = term.namespaces.iter().cloned().collect();
         if namespaces.is_empty() && term.namespace_selector.is_none() {
             namespaces.insert(pod.metadata.namespace.clone().unwrap_or_default());
@@ -90,6 +81,18 @@ impl Term {
             });
         in_namespace && self.selector.matches(pod.labels())
     }
+}
+
+/// Requirements on those labels of `keys` that the pod has: what `matchLabelKeys` and `mismatchLabelKeys` stand for.
+pub(crate) fn of_keys(
+    keys: &[String],
+    operator: &'static str,
+    pod: &Pod,
+) -> impl Iterator<Item = LabelSelectorRequirement> {
+    keys.iter().filter_map(move |key| {
+        let values = vec![pod.metadata.labels.get(key)?.clone()];
+        Some(LabelSelectorRequirement { key: key.clone(), operator: operator.into(), values })
+    })
 }
 
 /// All terms of a pod.

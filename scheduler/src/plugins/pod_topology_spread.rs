@@ -19,7 +19,7 @@ use crate::{
         CycleState, Filter, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreFilter, PreFilterOutcome,
         PreScore, Rejection, Score,
     },
-    plugins::node_affinity,
+    plugins::{inter_pod_affinity::of_keys, node_affinity},
     queue::events::{ClusterEvent, Event, Subject},
     snapshot::Snapshot,
 };
@@ -45,11 +45,7 @@ impl Constraint {
     /// Reads a constraint; `matchLabelKeys` take their values from the pod, as the API server merges them.
     fn of(c: &TopologySpreadConstraint, pod: &Pod) -> Option<Self> {
         let mut selector = c.label_selector.clone().unwrap_or_default();
-        for key in &c.match_label_keys {
-            if let Some(value) = pod.metadata.labels.get(key) {
-                selector.match_labels.insert(key.clone(), value.clone());
-            }
-        }
+        selector.match_expressions.extend(of_keys(&c.match_label_keys, "In", pod));
         Some(Self {
             max_skew: i64::from(c.max_skew),
             topology_key: c.topology_key.clone(),

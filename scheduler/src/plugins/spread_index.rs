@@ -39,7 +39,11 @@ impl SpreadIndex {
     ) -> Arc<HashMap<String, i64>> {
         self.tick += 1;
         let tick = self.tick;
-        let text = selector.to_string();
+        // As text nothing looks like everything.
+        let text = match selector.requirements() {
+            None => return Arc::default(),
+            Some(_) => selector.to_string(),
+        };
         let known = self.entries.get(namespace).is_some_and(|e| e.contains_key(&text));
         if !known {
             self.make_room();
