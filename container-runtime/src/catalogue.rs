@@ -2,7 +2,7 @@
 //!
 //! Images are registered under a repository, for every tag of it, or under one tag. A name that
 //! nobody registered is an image that serves HTTP echo on its declared ports: a deployment of unknown
-//! software still answers. The catalogue is assembled where a binary is (`nginx` and the rest here,
+//! software still answers. Names that a rule refuses cannot be pulled ([`crate::registry`]). The catalogue is assembled where a binary is (`nginx` and the rest here,
 //! the cluster's own images by the kubelet, a test's Programs by the test) and then shared.
 
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use crate::files::{ImageFiles, Kind};
 use crate::image::{Executables, Image, ImageNameError, ImageReference};
 use crate::program::Program;
 use crate::programs;
+use crate::registry::{ImagePattern, PullError, Refusals};
 
 /// `PATH` of an image that sets none, as OCI runtimes give it.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -117,6 +118,7 @@ pub struct ImageCatalogue {
     /// By repository and tag.
     tagged: BTreeMap<String, ImageDefinition>,
     unknown: ImageDefinition,
+    refusals: Refusals,
     userland: Arc<ImageFiles>,
     bare: Arc<ImageFiles>,
     /// Images by full name, so that all containers of an image share one.
@@ -136,6 +138,7 @@ impl ImageCatalogue {
             repositories: BTreeMap::new(),
             tagged: BTreeMap::new(),
             unknown: programs::unknown(),
+            refusals: Refusals::default(),
             userland: Arc::new(programs::base::files(true)),
             bare: Arc::new(programs::base::files(false)),
             made: Arc::default(),
@@ -178,6 +181,16 @@ impl ImageCatalogue {
             None => self.repositories.insert(reference.repository(), definition),
         };
         Ok(())
+    }
+
+    /// Lets pulls of all images that the pattern names fail.
+    pub fn refuse(&mut self, pattern: ImagePattern, error: PullError) {
+        self.refusals.add(pattern, error);
+    }
+
+    /// Why an image, whose name as written is also given, cannot be pulled; None: it can.
+    pub fn refusal(&self, written: &str, reference: &ImageReference) -> Option<PullError> {
+        self.refusals.find(written, reference)
     }
 
     /// Tells whether someone registered the image, or it is one of the fallback's.

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`program`] | [`Program`] and its [`ContainerContext`] |
 //! | [`image`], [`catalogue`] | image names, images, and which image a name is |
+//! | [`registry`] | the images that cannot be pulled |
 //! | [`runtime`] | containers: create, start, stop, exec, attach, logs |
 //! | [`files`], [`volumes`] | a container's files; writing ConfigMap and Secret volumes |
 //! | [`logs`] | CRI log files: write, rotate, read, follow |
@@ -34,6 +35,7 @@ pub mod logs;
 pub mod processes;
 pub mod program;
 mod programs;
+pub mod registry;
 pub mod runtime;
 mod shell;
 pub mod stdio;
@@ -47,6 +49,7 @@ pub use catalogue::{ImageCatalogue, ImageDefinition};
 pub use image::{Image, ImageNameError, ImageReference};
 pub use launch::LaunchError;
 pub use program::{ContainerContext, DeclaredPort, ExitStatus, Program, Protocol, Signals};
+pub use registry::{ImagePattern, PullError};
 pub use runtime::{
     AttachSession, Container, ContainerId, ContainerSpec, ContainerState, CreateError, ExecError,
     ExecOutput, ExecRequest, ExecSession, Exit, Runtime, StartError,

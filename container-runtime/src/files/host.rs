@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -25,6 +26,8 @@ pub(crate) struct HostEntry {
     root: OwnedFd,
     /// Set for a single-file mount: the name in `root`, resolved through the volume's own links.
     file: Option<String>,
+    /// The file itself, where it is only read: as a bind mount does, it stays when the volume's content is exchanged.
+    pinned: Option<File>,
 }
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -35,8 +38,8 @@ fn directory_at(parent: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
 
 impl HostEntry {
     /// Opens a volume and walks its `subPath`; links inside (the `..data` of ConfigMap volumes) are
-    /// followed within the volume.
-    pub(crate) fn open(root: &Path, sub_path: Option<&str>) -> io::Result<Self> {
+    /// followed within the volume. `pin`: what is found now is read for ever, where it is a file.
+    pub(crate) fn open(root: &Path, sub_path: Option<&str>, pin: bool) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(root, flags, Mode::empty())?;
         let mut stack = vec![root];
@@ -70,7 +73,11 @@ impl HostEntry {
                         }
                         RawType::RegularFile if todo.is_empty() => {
                             let root = stack.pop().expect("the root stays on the stack");
-                            return Ok(Self { root, file: Some(name) });
+                            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                            let open =
+                                || rustix::fs::openat(&root, name.as_str(), flags, Mode::empty());
+                            let pinned = pin.then(open).transpose()?.map(File::from);
+                            return Ok(Self { root, file: Some(name), pinned });
                         }
                         _ => return Err(Errno::NOTDIR.into()),
                     }
@@ -78,7 +85,8 @@ impl HostEntry {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Self { root: stack.pop().expect("the root stays on the stack"), file: None })
+        let root = stack.pop().expect("the root stays on the stack");
+        Ok(Self { root, file: None, pinned: None })
     }
 
     pub(crate) fn is_dir(&self) -> bool {
@@ -106,8 +114,11 @@ impl HostEntry {
     }
 
     pub(crate) fn stat(&self, path: &[&str]) -> FsResult<Metadata> {
-        let stat =
-            self.at(path, |dir, name| rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW))?;
+        let stat = match (&self.pinned, path) {
+            (Some(file), []) => rustix::fs::fstat(file)?,
+            _ => self
+                .at(path, |dir, name| rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW))?,
+        };
         let nanos = i32::try_from(stat.st_mtime_nsec).unwrap_or(0);
         Ok(Metadata {
             kind: file_type(RawType::from_raw_mode(stat.st_mode)),
@@ -126,6 +137,12 @@ impl HostEntry {
     }
 
     pub(crate) fn read(&self, path: &[&str]) -> FsResult<Bytes> {
+        if let (Some(file), []) = (&self.pinned, path) {
+            let length = file.metadata()?.len().min(FILE_LIMIT);
+            let mut content = vec![0; usize::try_from(length).unwrap_or(0)];
+            file.read_exact_at(&mut content, 0)?;
+            return Ok(content.into());
+        }
         let file = self.open_file(path, OFlags::RDONLY)?;
         let mut content = Vec::new();
         file.take(FILE_LIMIT).read_to_end(&mut content)?;

@@ -63,7 +63,7 @@ impl Mounted {
         }
         let source = match mount.source {
             MountSource::Host { root, sub_path } => {
-                Source::Host(HostEntry::open(&root, sub_path.as_deref())?)
+                Source::Host(HostEntry::open(&root, sub_path.as_deref(), mount.read_only)?)
             }
             MountSource::Text { content, mode } => Source::Text { content, mode },
         };

@@ -115,3 +115,23 @@ fn escaping_sub_paths_stay_inside() {
     let files = open("up/../..").unwrap();
     assert_eq!(names(&files, "/m"), "out up");
 }
+
+#[test]
+fn a_file_that_is_mounted_alone_stays_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let volume = directory.path().join("volume");
+    let write = |text: &'static str| {
+        let file = crate::volumes::FileProjection { data: text.into(), mode: 0o640 };
+        let payload = [("key".to_owned(), file)].into();
+        crate::volumes::write_atomically(&volume, &payload, Clock::real().now()).unwrap();
+    };
+    write("old");
+    let mounts =
+        vec![host("/all", &volume, None, true), host("/one", &volume, Some("key"), true)];
+    let files = FileSystem::new(image(), mounts, Clock::real()).unwrap();
+    write("newer");
+    assert_eq!(files.read_to_string("/all/key").unwrap(), "newer");
+    assert_eq!(files.read_to_string("/one").unwrap(), "old");
+    let found = files.metadata("/one").unwrap();
+    assert_eq!((found.size, found.mode), (3, 0o640));
+}
