@@ -51,6 +51,20 @@ fn pod_with(name: &str, annotations: &Value) -> Vec<u8> {
     pod.to_string().into_bytes()
 }
 
+/// A small nginx pod that is bound already.
+pub(crate) fn bound_pod(name: &str, node: &str) -> Vec<u8> {
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default", "labels": {"app": "web"}},
+        "spec": {
+            "nodeName": node,
+            "containers": [{"name": "nginx", "image": "nginx:1.27", "ports": [{"containerPort": 80}]}],
+        },
+    });
+    pod.to_string().into_bytes()
+}
+
 /// A node that is Ready, without a kubelet.
 pub(crate) fn node(name: &str) -> Vec<u8> {
     let resources =

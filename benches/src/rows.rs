@@ -6,6 +6,7 @@ mod idle;
 mod kubectl;
 mod leases;
 pub(crate) mod load;
+mod nodes;
 mod reads;
 mod scheduling;
 mod start;
@@ -26,6 +27,8 @@ pub(crate) const NAMES: &[&str] = &[
     "deployment",
     "kubectl",
     "leases",
+    "nodes",
+    "deployments",
 ];
 
 /// Measures one row.
@@ -42,6 +45,8 @@ pub(crate) async fn run(name: &str, lab: &Lab, report: &mut Report) -> anyhow::R
         "deployment" => scheduling::deployment(lab, report).await,
         "kubectl" => kubectl::run(lab, report).await,
         "leases" => leases::run(lab, report).await,
+        "nodes" => nodes::many(lab, report).await,
+        "deployments" => nodes::deployments(lab, report).await,
         _ => unreachable!("the names are checked before"),
     }
 }

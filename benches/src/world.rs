@@ -48,6 +48,7 @@ pub(crate) struct World {
     programs: PathBuf,
     paths: ClusterPaths,
     processes: BTreeMap<&'static str, Child>,
+    nodes: usize,
     _dir: TempDir,
 }
 
@@ -64,6 +65,10 @@ impl Drop for World {
 impl World {
     /// Makes certificates; starts nothing.
     pub(crate) fn new(lab: &Lab) -> anyhow::Result<Self> {
+        Self::sized(lab, 1)
+    }
+
+    fn sized(lab: &Lab, nodes: usize) -> anyhow::Result<Self> {
         let dir = lab.temp()?;
         let paths =
             ClusterPaths { state: dir.path().join("state"), run: dir.path().join("run/bench") };
@@ -71,7 +76,7 @@ impl World {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let config = ClusterConfig {
             name: "bench".to_owned(),
-            nodes: 1,
+            nodes: u32::try_from(nodes)?,
             api_port: port,
             cluster_cidr: "10.240.0.0/12".to_owned(),
             address_slice: 0,
@@ -94,13 +99,19 @@ impl World {
             programs: lab.programs.clone(),
             paths,
             processes: BTreeMap::new(),
+            nodes,
             _dir: dir,
         })
     }
 
     /// A cluster with an API server that answers, and the account that pods need.
     pub(crate) async fn with_api(lab: &Lab) -> anyhow::Result<Self> {
-        let mut world = Self::new(lab)?;
+        Self::with_nodes(lab, 1).await
+    }
+
+    /// The same, with certificates for so many kubelets.
+    pub(crate) async fn with_nodes(lab: &Lab, nodes: usize) -> anyhow::Result<Self> {
+        let mut world = Self::sized(lab, nodes)?;
         world.start_api().await?;
         let account =
             br#"{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"default"}}"#;
@@ -160,6 +171,19 @@ impl World {
         let kubeconfig = self.paths.state("pki/controller-manager.kubeconfig");
         let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
         self.spawn("kube-controller-manager", &[kubeconfig, "--cluster-cidr=10.240.0.0/12".into()])
+    }
+
+    /// Starts one kubelet-sim with all nodes.
+    pub(crate) fn start_kubelet(&mut self) -> anyhow::Result<()> {
+        let folder = |path: PathBuf| path.display().to_string();
+        let args = [
+            format!("--kubeconfig-dir={}", folder(self.paths.state("pki"))),
+            format!("--nodes=1..{}", self.nodes),
+            format!("--state-dir={}", folder(self.paths.state("nodes"))),
+            format!("--run-dir={}", folder(self.paths.run.clone())),
+            "--cluster-cidr=10.240.0.0/12".to_owned(),
+        ];
+        self.spawn("kubelet-sim", &args)
     }
 
     /// Ends a process in order.
