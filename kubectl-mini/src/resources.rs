@@ -6,9 +6,9 @@
 
 pub mod fetch;
 pub mod files;
-pub mod pod_resources;
 mod selection;
 
+pub use apimachinery::pod_resources;
 use apimachinery::{
     object::Object,
     resource::{self, ResourceInfo},

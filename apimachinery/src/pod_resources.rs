@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use apimachinery::{
+use crate::{
     api::core::{Container, PodSpec, ResourceRequirements},
     quantity::Quantity,
 };
