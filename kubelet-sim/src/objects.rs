@@ -1,7 +1,10 @@
 //! The ConfigMaps and Secrets that pods refer to, as last fetched.
 //!
 //! A node may read only what its pods use, one object at a time. What was fetched is kept on the node's disk (mode
-//! 0600), so that its pods start again after a reboot even while the API server is down.
+//! 0600), so that its pods start again after a reboot even while the API server is down. What running pods have mounted
+//! is followed ([`follow`]).
+
+mod follow;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +19,9 @@ use apimachinery::{
     status::Status,
 };
 use client::Client;
-use component_base::files;
+use component_base::{clock::Clock, files};
+pub use follow::Followed;
+use follow::Followers;
 
 /// What a pod refers to, by name in its own namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,18 +73,48 @@ impl References {
     }
 }
 
-/// Fetches and keeps objects.
+/// Fetches, follows and keeps objects.
 #[derive(Clone)]
 pub struct Objects {
     client: Client,
     dir: PathBuf,
+    followers: Followers,
 }
 
 impl Objects {
     /// Keeps what it fetches in `dir`.
     #[must_use]
-    pub fn new(client: Client, dir: PathBuf) -> Self {
-        Self { client, dir }
+    pub fn new(client: Client, clock: Clock, dir: PathBuf) -> Self {
+        Self { followers: Followers::new(client.clone(), clock), client, dir }
+    }
+
+    /// Follows what is referred to, until the handle is dropped.
+    #[must_use]
+    pub fn follow(&self, namespace: &str, references: &References) -> Followed {
+        self.followers.follow(namespace, references)
+    }
+
+    /// Keeps what was found for a later reboot.
+    pub fn keep(&self, namespace: &str, found: &Referenced) {
+        for (name, object) in &found.config_maps {
+            self.keep_one(namespace, name, object);
+        }
+        for (name, object) in &found.secrets {
+            self.keep_one(namespace, name, object);
+        }
+    }
+
+    fn path<T: Resource>(&self, namespace: &str, name: &str) -> PathBuf {
+        self.dir.join(format!("{}_{namespace}_{name}.json", T::INFO.resource))
+    }
+
+    fn keep_one<T: Resource>(&self, namespace: &str, name: &str, object: &T) {
+        let path = self.path::<T>(namespace, name);
+        let text = serde_json::to_vec(object).unwrap_or_default();
+        let same = std::fs::read(&path).is_ok_and(|kept| kept == text);
+        if !same && let Err(e) = files::write_atomic(&path, &text, files::PRIVATE) {
+            tracing::warn!(path = %path.display(), error = %e, "cannot keep an object");
+        }
     }
 
     /// Fetches what is referred to.
@@ -106,14 +141,10 @@ impl Objects {
     }
 
     async fn one<T: Resource>(&self, namespace: &str, name: &str) -> Result<Option<T>, Status> {
-        let path = self.dir.join(format!("{}_{namespace}_{name}.json", T::INFO.resource));
+        let path = self.path::<T>(namespace, name);
         match self.client.get::<T>(namespace, name).await {
             Ok(object) => {
-                let text = serde_json::to_vec(&object).unwrap_or_default();
-                let same = std::fs::read(&path).is_ok_and(|kept| kept == text);
-                if !same && let Err(e) = files::write_atomic(&path, &text, files::PRIVATE) {
-                    tracing::warn!(path = %path.display(), error = %e, "cannot keep an object");
-                }
+                self.keep_one(namespace, name, &object);
                 Ok(Some(object))
             }
             Err(status) if status.is_not_found() => {

@@ -17,13 +17,13 @@ use component_base::{
     transport::{self, Listener},
 };
 use container_runtime::{ImageCatalogue, Runtime};
-use parking_lot::Mutex;
 
 use crate::{
     checkpoint::Checkpoints,
+    images::NodeImages,
     node::{
-        NodeContext, NodeSettings, PodTable, await_pod_cidr, context::checkpoint_dir, follow_pods,
-        keep_lease, keep_status, register,
+        NodeContext, NodeSettings, OwnNode, PodTable, Reporter, context::checkpoint_dir,
+        follow_pods, keep_lease, object,
     },
     objects::Objects,
     statuses::Statuses,
@@ -163,42 +163,36 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 async fn run_node(setup: NodeSetup, joined: &Joined, shutdown: Shutdown) -> Result<(), Failure> {
     let NodeSetup { settings, client, host_ports, rules } = setup;
     let clock = joined.clock.clone();
-    let boot_id = format!("{:016x}", clock.random_u64());
     let token = shutdown.token().clone();
-    let kept = kept_pod_cidr(&settings);
+    let recorder =
+        EventRecorder::start(&client, &clock, "kubelet", Some(&settings.name), &shutdown);
+    let own = OwnNode::new(object(&settings));
+    let images = Arc::new(NodeImages::open(settings.state_dir.join("images.json")));
+    let reporter = Arc::new(Reporter {
+        client: client.clone(),
+        clock: clock.clone(),
+        settings: settings.clone(),
+        boot_id: format!("{:016x}", clock.random_u64()),
+        images: images.clone(),
+        own: own.clone(),
+        recorder: recorder.clone(),
+    });
     // A node that has been here before knows its range, and need not wait for the API server.
-    let mut registered: Option<Node> = None;
-    let cidr = match kept {
+    let cidr = match kept_pod_cidr(&settings) {
         Some(cidr) => {
-            let (client, clock, settings, boot_id) =
-                (client.clone(), clock.clone(), settings.clone(), boot_id.clone());
-            let token = token.clone();
-            shutdown.spawn("registration", async move {
-                let done =
-                    token.run_until_cancelled(register(&client, &clock, &settings, &boot_id)).await;
-                if let Some(node) = done {
-                    token.run_until_cancelled(keep_lease(client, clock, node)).await;
-                }
-            });
+            speak(reporter, None, &shutdown);
             cidr
         }
         None => {
-            let registration = register(&client, &clock, &settings, &boot_id);
+            let registration = reporter.register();
             let Some(node) = token.run_until_cancelled(registration).await else { return Ok(()) };
-            registered = Some(node.clone());
-            let waiting = await_pod_cidr(&client, &clock, node);
+            speak(reporter.clone(), Some(node.clone()), &shutdown);
+            let waiting = reporter.await_pod_cidr(&node);
             let Some(cidr) = token.run_until_cancelled(waiting).await else { return Ok(()) };
             keep_pod_cidr(&settings, &cidr)?;
             cidr
         }
     };
-    if let Some(node) = registered {
-        let lease = keep_lease(client.clone(), clock.clone(), node);
-        let token = token.clone();
-        shutdown.spawn("node lease", async move {
-            token.run_until_cancelled(lease).await;
-        });
-    }
     let network = joined.fabric.add_node(NodeConfig {
         name: settings.name.clone(),
         pod_cidr: cidr.parse()?,
@@ -211,23 +205,17 @@ async fn run_node(setup: NodeSetup, joined: &Joined, shutdown: Shutdown) -> Resu
         "node rules",
         transport::serve(rules, node_service::router(network.clone()), token.clone()),
     );
-    let keep = keep_status(client.clone(), clock.clone(), settings.clone(), boot_id);
-    let status_token = token.clone();
-    shutdown.spawn("node status", async move {
-        status_token.run_until_cancelled(keep).await;
-    });
     let table = PodTable::default();
     joined.service.add(table.clone());
-    let recorder =
-        EventRecorder::start(&client, &clock, "kubelet", Some(&settings.name), &shutdown);
     let context = Arc::new(NodeContext {
         host_ip: settings.internal_ip.clone(),
         allocatable: settings.capacity.clone(),
         statuses: Statuses::start(client.clone(), &clock, &shutdown, joined.nodes),
         checkpoints: Checkpoints::open(checkpoint_dir(&settings.state_dir))?,
-        objects: Objects::new(client.clone(), objects_dir(&settings)?),
+        objects: Objects::new(client.clone(), clock.clone(), objects_dir(&settings)?),
         services: joined.services.clone(),
-        images: Mutex::default(),
+        images,
+        own,
         gave_up_on_services: false.into(),
         runtime: joined.runtime.clone(),
         catalogue: joined.catalogue.clone(),
@@ -239,6 +227,27 @@ async fn run_node(setup: NodeSetup, joined: &Joined, shutdown: Shutdown) -> Resu
     });
     follow_pods(context, table, shutdown).await;
     Ok(())
+}
+
+/// Registers the node unless that is done, then tells its status and renews its Lease until `shutdown`.
+fn speak(reporter: Arc<Reporter>, registered: Option<Node>, shutdown: &Shutdown) {
+    let token = shutdown.token().clone();
+    shutdown.spawn("node status", async move {
+        let speaking = async {
+            let node = match registered {
+                Some(node) => node,
+                None => reporter.register().await,
+            };
+            let lease = keep_lease(
+                reporter.client.clone(),
+                reporter.clock.clone(),
+                node,
+                reporter.own.clone(),
+            );
+            futures::join!(lease, reporter.keep_status());
+        };
+        token.run_until_cancelled(speaking).await;
+    });
 }
 
 fn objects_dir(settings: &NodeSettings) -> io::Result<PathBuf> {

@@ -21,6 +21,7 @@ use apimachinery::{
     quantity::Quantity,
 };
 
+use container_runtime::PullError;
 use table::{CONTAINER, Knob, NODE};
 
 /// What all annotations begin with.
@@ -59,17 +60,6 @@ impl ContainerSimulation {
     pub fn crash_code(&self) -> i32 {
         self.exit_code.unwrap_or(1)
     }
-}
-
-/// Why an image cannot be pulled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PullError {
-    /// The registry has no such image.
-    NotFound,
-    /// The registry asks for credentials.
-    Unauthorized,
-    /// The registry does not answer.
-    Unreachable,
 }
 
 /// What a pod's containers are to act out.

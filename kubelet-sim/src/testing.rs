@@ -2,6 +2,7 @@
 
 use std::{
     net::Ipv4Addr,
+    path::PathBuf,
     sync::{Arc, Once},
     time::Duration,
 };
@@ -159,6 +160,11 @@ impl World {
         pod["spec"]["nodeName"] = NODE.into();
         let pod: Pod = serde_json::from_value(pod).unwrap();
         self.time.run(self.client.create(&pod)).await.unwrap()
+    }
+
+    /// The folder of a pod's volumes.
+    pub(crate) fn volumes(&self, uid: &str) -> PathBuf {
+        self.folder.path().join(NODE).join("pods").join(uid).join("volumes")
     }
 
     /// A pod as the API has it.

@@ -1,4 +1,7 @@
-//! A pod's volumes: from the specification to folders, and from those to a container's mounts.
+//! A pod's volumes: from the specification to folders, and from those to a container's mounts. [`live`] keeps those of
+//! running pods as their sources are.
+
+pub mod live;
 
 use std::{
     collections::BTreeMap,
@@ -42,22 +45,32 @@ pub fn set_up(
     host_ip: &str,
     now: Timestamp,
 ) -> Result<(), String> {
-    for volume in &pod.spec.volumes {
-        let folder = folder(pod_dir, &volume.name);
-        let result = match payload(pod, volume, referenced, host_ip) {
-            Ok(Some(payload)) => volumes::write_atomically(&folder, &payload, now)
-                .map(|_| ())
-                .map_err(|e| e.to_string()),
-            Ok(None) => std::fs::create_dir_all(pod_dir.join("volumes"))
-                .map_err(|e| e.to_string())
-                .and_then(|()| volumes::prepare_empty_dir(&folder).map_err(|e| e.to_string())),
-            Err(message) => Err(message),
-        };
-        result.map_err(|message| {
-            format!("MountVolume.SetUp failed for volume {:?} : {message}", volume.name)
-        })?;
-    }
-    Ok(())
+    let mut volumes = pod.spec.volumes.iter();
+    volumes.try_for_each(|volume| set_up_one(pod, volume, pod_dir, referenced, host_ip, now))
+}
+
+/// Writes one volume, if it differs from what is there.
+fn set_up_one(
+    pod: &Pod,
+    volume: &Volume,
+    pod_dir: &Path,
+    referenced: &Referenced,
+    host_ip: &str,
+    now: Timestamp,
+) -> Result<(), String> {
+    let folder = folder(pod_dir, &volume.name);
+    let result = match payload(pod, volume, referenced, host_ip) {
+        Ok(Some(payload)) => {
+            volumes::write_atomically(&folder, &payload, now).map(|_| ()).map_err(|e| e.to_string())
+        }
+        Ok(None) => std::fs::create_dir_all(pod_dir.join("volumes"))
+            .map_err(|e| e.to_string())
+            .and_then(|()| volumes::prepare_empty_dir(&folder).map_err(|e| e.to_string())),
+        Err(message) => Err(message),
+    };
+    result.map_err(|message| {
+        format!("MountVolume.SetUp failed for volume {:?} : {message}", volume.name)
+    })
 }
 
 /// The files of a volume; None: an emptyDir.

@@ -6,7 +6,8 @@
 //!
 //! | part | does |
 //! |---|---|
-//! | [`start`] | one container: volumes, environment, image, creation, hook |
+//! | [`pull`] | a container's image |
+//! | [`start`] | one container: volumes, environment, creation, hook |
 //! | [`probing`] | what probes report, and what follows |
 //! | [`stop`] | the end of containers and of the pod: hooks, grace, order |
 //!
@@ -14,6 +15,7 @@
 //! period and the node's own end are always heard.
 
 mod probing;
+mod pull;
 mod start;
 mod stop;
 
@@ -29,10 +31,14 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use jiff::Timestamp;
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, watch};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 use crate::{
     checkpoint::PodCheckpoint,
+    images::FailedPulls,
     lifecycle::{self, Action, Ended, Record, Records, State},
     node::NodeContext,
     probes::Report,
@@ -70,7 +76,11 @@ pub struct PodWorker {
     start_time: Timestamp,
     failure: Option<(&'static str, &'static str)>,
     finished: bool,
+    pulls: FailedPulls,
     volumes_ready: bool,
+    /// The pod as it changes, for who keeps its volumes up to date.
+    pods: Option<watch::Receiver<Arc<Pod>>>,
+    live_volumes: Option<AbortOnDropHandle<()>>,
     volumes_retry: Option<Duration>,
     volumes_failures: u32,
     /// It had ended, and the API server knew, before this process started.
@@ -114,7 +124,10 @@ impl PodWorker {
             shared,
             failure: None,
             finished: false,
+            pulls: FailedPulls::default(),
             volumes_ready: false,
+            pods: None,
+            live_volumes: None,
             volumes_retry: None,
             volumes_failures: 0,
             settled: false,
@@ -142,6 +155,7 @@ impl PodWorker {
         mut updates: watch::Receiver<Arc<Pod>>,
         stop: CancellationToken,
     ) -> Outcome {
+        self.pods = Some(updates.clone());
         loop {
             let deleting = self.pod.metadata.deletion_timestamp.is_some();
             if deleting || self.gone(&updates) {
@@ -188,6 +202,7 @@ impl PodWorker {
 
     async fn end_tasks(&mut self) {
         self.probe_tasks.clear();
+        self.live_volumes = None;
         self.reports = None;
         self.tasks.close();
         self.tasks.wait().await;
@@ -239,6 +254,7 @@ impl PodWorker {
 
     fn finish(&mut self) {
         self.finished = true;
+        self.live_volumes = None;
         self.release_network();
     }
 

@@ -1,7 +1,7 @@
 //! What all parts of a node share.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -21,9 +21,9 @@ use client::{
 use cni::{network::Sandbox, userspace};
 use component_base::clock::Clock;
 use container_runtime::{ImageCatalogue, Runtime};
-use parking_lot::Mutex;
 
-use crate::{checkpoint::Checkpoints, objects::Objects, statuses::Statuses};
+use super::OwnNode;
+use crate::{checkpoint::Checkpoints, images::NodeImages, objects::Objects, statuses::Statuses};
 
 /// How long the first container waits for the Services to be known.
 const SERVICES_PATIENCE: Duration = Duration::from_secs(1);
@@ -77,8 +77,10 @@ pub struct NodeContext {
     pub recorder: EventRecorder,
     /// Set once the API server was waited for in vain.
     pub gave_up_on_services: AtomicBool,
-    /// Images that were used on this node.
-    pub images: Mutex<HashSet<String>>,
+    /// What the node knows of itself.
+    pub own: OwnNode,
+    /// The images on this node.
+    pub images: Arc<NodeImages>,
 }
 
 impl NodeContext {
@@ -98,12 +100,6 @@ impl NodeContext {
     #[must_use]
     pub fn own_sandbox(&self) -> Sandbox {
         self.network.own_sandbox()
-    }
-
-    /// Whether an image is used here for the first time.
-    #[must_use]
-    pub fn first_use(&self, image: &str) -> bool {
-        self.images.lock().insert(image.to_owned())
     }
 
     /// Waits until the Services are known, which environments show; but not for an API server that is away: pods that

@@ -15,6 +15,8 @@ use client::{Client, Patch};
 use component_base::clock::Clock;
 use serde_json::json;
 
+use super::own::OwnNode;
+
 const NAMESPACE: &str = "kube-node-lease";
 /// `nodeLeaseDurationSeconds`.
 const DURATION_SECONDS: i32 = 40;
@@ -23,10 +25,11 @@ const RENEW: Duration = Duration::from_secs(10);
 /// After a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Renews the Lease for ever.
-pub(crate) async fn keep_lease(client: Client, clock: Clock, node: Node) {
+/// Renews the Lease for ever, while the node is not made silent.
+pub(crate) async fn keep_lease(client: Client, clock: Clock, node: Node, own: OwnNode) {
     let name = node.metadata.name.clone().unwrap_or_default();
     loop {
+        own.speaks().await;
         match renew(&client, &clock, &node, &name).await {
             Ok(()) => clock.sleep(RENEW).await,
             Err(status) => {

@@ -1,17 +1,31 @@
 //! A worker for each pod that is bound to this node.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use apimachinery::{api::core::Pod, resource};
-use client::reflector::{Change, ListWatch, Reflector};
+use apimachinery::{
+    api::core::{Pod, PodStatus},
+    resource,
+};
+use client::{
+    events::EventType,
+    reflector::{Change, ListWatch, Reflector},
+};
 use component_base::shutdown::Shutdown;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use super::NodeContext;
+use super::{
+    NodeContext,
+    admission::{self, Rejection},
+    status::pressures,
+};
 use crate::{
     checkpoint::PodCheckpoint,
+    simulation::{self, PodSimulation},
     worker::{PodWorker, Shared, is_terminal},
 };
 
@@ -50,12 +64,27 @@ impl PodTable {
 
 struct Running {
     updates: watch::Sender<Arc<Pod>>,
+    /// What was told of its annotations.
+    problems: Vec<String>,
+}
+
+impl Running {
+    /// Tells what is not understood of what the pod is to act out, once.
+    fn tell_problems(&mut self, node: &NodeContext, pod: &Pod) {
+        let problems = PodSimulation::of(pod).problems;
+        for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
+            node.event(pod, EventType::Warning, simulation::INVALID, problem);
+        }
+        self.problems = problems;
+    }
 }
 
 /// Follows the pods of this node until `shutdown`; then waits for the workers to let go.
 pub(crate) async fn follow_pods(node: Arc<NodeContext>, table: PodTable, shutdown: Shutdown) {
     let tasks = TaskTracker::new();
     let mut workers: HashMap<String, Running> = HashMap::new();
+    // Those that may not run here.
+    let mut rejected: HashSet<String> = HashSet::new();
     let (ended_sender, mut ended) = tokio::sync::mpsc::channel::<String>(64);
     let start = |pod: Arc<Pod>, checkpoint: Option<PodCheckpoint>| {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
@@ -77,7 +106,7 @@ pub(crate) async fn follow_pods(node: Arc<NodeContext>, table: PodTable, shutdow
             // The receiver is gone only when the node stops.
             let _ = done.send(uid).await;
         });
-        Running { updates }
+        Running { updates, problems: Vec::new() }
     };
     // A node that reboots brings its pods back before it asks anybody.
     for checkpoint in node.checkpoints.load() {
@@ -103,32 +132,48 @@ pub(crate) async fn follow_pods(node: Arc<NodeContext>, table: PodTable, shutdow
         };
         let applied = match change {
             Change::Replaced { objects, .. } => {
-                let present: std::collections::HashSet<&str> =
+                let present: HashSet<&str> =
                     objects.iter().filter_map(|p| p.metadata.uid.as_deref()).collect();
                 // A worker whose sender is dropped ends its pod.
                 workers.retain(|uid, _| present.contains(uid.as_str()));
+                rejected.retain(|uid| present.contains(uid.as_str()));
                 release_addresses(&node, &table, &present);
                 objects
             }
             Change::Applied(pod) => vec![pod],
             Change::Deleted(pod) => {
-                workers.remove(pod.metadata.uid.as_deref().unwrap_or_default());
+                let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+                workers.remove(uid);
+                rejected.remove(uid);
                 continue;
             }
             Change::Reached(_) => continue,
         };
-        for pod in applied {
+        for pod in in_order(applied, &workers) {
             let uid = pod.metadata.uid.clone().unwrap_or_default();
             let pod = Arc::new(pod);
-            if let Some(worker) = workers.get(&uid) {
+            let deleting = pod.metadata.deletion_timestamp.is_some();
+            if let Some(worker) = workers.get_mut(&uid) {
+                worker.tell_problems(&node, &pod);
                 if let Some(entry) = table.0.write().get_mut(&uid) {
                     entry.pod = pod.clone();
                 }
                 // The worker may just have ended; then nobody needs the update.
                 let _ = worker.updates.send(pod);
-            } else if !is_terminal(&pod) {
-                workers.insert(uid, start(pod, None));
-            } else if pod.metadata.deletion_timestamp.is_some() {
+            } else if !is_terminal(&pod) && !rejected.contains(&uid) {
+                let admitted = if deleting { Ok(()) } else { admit(&node, &pod, &workers) };
+                match admitted {
+                    Ok(()) => {
+                        let mut worker = start(pod.clone(), None);
+                        worker.tell_problems(&node, &pod);
+                        workers.insert(uid, worker);
+                    }
+                    Err(rejection) => {
+                        reject(&node, &pod, &rejection);
+                        rejected.insert(uid);
+                    }
+                }
+            } else if deleting {
                 let (node, token) = (node.clone(), shutdown.token().clone());
                 tasks.spawn(async move {
                     token.run_until_cancelled(node.statuses.delete(&pod, &node.clock)).await;
@@ -144,12 +189,49 @@ pub(crate) async fn follow_pods(node: Arc<NodeContext>, table: PodTable, shutdow
     drop(workers);
 }
 
-/// Frees the addresses of pods that vanished while the node was down; not of those that are just being ended.
-fn release_addresses(
+/// Pods that run come first, so that it is known which of them have ended; then the others as they were made.
+fn in_order(mut pods: Vec<Pod>, workers: &HashMap<String, Running>) -> Vec<Pod> {
+    let runs = |pod: &Pod| pod.metadata.uid.as_ref().is_some_and(|uid| workers.contains_key(uid));
+    pods.sort_by_cached_key(|pod| (!runs(pod), pod.metadata.creation_timestamp));
+    pods
+}
+
+/// Whether the node takes a pod beside those that run.
+fn admit(
     node: &NodeContext,
-    table: &PodTable,
-    present: &std::collections::HashSet<&str>,
-) {
+    pod: &Pod,
+    workers: &HashMap<String, Running>,
+) -> Result<(), Rejection> {
+    let known: Vec<Arc<Pod>> =
+        workers.values().map(|worker| worker.updates.borrow().clone()).collect();
+    let pods: Vec<&Pod> = known.iter().map(|pod| &**pod).filter(|pod| !is_terminal(pod)).collect();
+    let view = admission::View {
+        node: &node.own.node(),
+        allocatable: &node.allocatable,
+        pods: &pods,
+        pressures: &pressures(&node.own.simulation()),
+        shutting_down: node.own.shutting_down(),
+    };
+    admission::admit(pod, &view)
+}
+
+/// Makes a pod Failed that may not run here.
+fn reject(node: &NodeContext, pod: &Pod, rejection: &Rejection) {
+    let Rejection { reason, message } = rejection;
+    node.event(pod, EventType::Warning, reason, message);
+    let status = PodStatus {
+        phase: Some("Failed".into()),
+        reason: Some(reason.clone()),
+        message: Some(format!("Pod was rejected: {message}")),
+        observed_generation: pod.metadata.generation,
+        qos_class: pod.status.qos_class.clone(),
+        ..PodStatus::default()
+    };
+    node.statuses.set(pod, &status);
+}
+
+/// Frees the addresses of pods that vanished while the node was down; not of those that are just being ended.
+fn release_addresses(node: &NodeContext, table: &PodTable, present: &HashSet<&str>) {
     let ending = table.0.read();
     match node.network.release_all_but(|uid| present.contains(uid) || ending.contains_key(uid)) {
         Ok(released) if !released.is_empty() => {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use apimachinery::{duration::parse_go_duration, quantity::Quantity};
 
-use super::{ContainerSimulation, NodeSimulation, PullError};
+use container_runtime::PullError;
+
+use super::{ContainerSimulation, NodeSimulation};
 
 /// One annotation.
 pub struct Knob<T> {

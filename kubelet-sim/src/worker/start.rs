@@ -1,16 +1,18 @@
 //! Starting one container.
 
 use client::events::EventType;
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use apimachinery::api::core::Container as Spec;
 use cni::userspace::SandboxSpec;
 use container_runtime::{
-    Container, ContainerSpec, ContainerState, DeclaredPort, ExecRequest, Protocol, files::Mount,
-    logs,
+    Container, ContainerSpec, ContainerState, DeclaredPort, ExecRequest, Image, Protocol,
+    files::Mount, logs,
 };
 
 use super::{Event, PodWorker, State, ended, exit_of, next_run};
+use tokio_util::task::AbortOnDropHandle;
+
 use crate::{
     env::{Sources, environment, expand_all},
     lifecycle::{Record, restarts},
@@ -34,9 +36,10 @@ impl PodWorker {
             return false;
         }
         let Some(spec) = self.spec(name).cloned() else { return false };
+        let Some(image) = self.image(&spec) else { return false };
         let record = self.records.entry(name.to_owned()).or_default();
         next_run(record, &self.node.clock);
-        match self.create(&spec).await {
+        match self.create(&spec, image).await {
             Ok(container) => match container.start() {
                 Ok(()) => {
                     self.container_event(name, EventType::Normal, "Started", "Container started");
@@ -50,15 +53,8 @@ impl PodWorker {
             },
             Err((reason, message)) => {
                 let retry = self.node.clock.monotonic() + RETRY;
-                let event = match reason {
-                    "InvalidImageName" => "InspectFailed",
-                    _ => "Failed",
-                };
-                let text = match reason {
-                    "InvalidImageName" => message.clone(),
-                    _ => format!("Error: {message}"),
-                };
-                self.container_event(name, EventType::Warning, event, &text);
+                let text = format!("Error: {message}");
+                self.container_event(name, EventType::Warning, "Failed", &text);
                 let record = self.records.entry(name.to_owned()).or_default();
                 record.problem = Some((reason.to_owned(), message));
                 record.retry_at = Some(retry);
@@ -80,6 +76,7 @@ impl PodWorker {
                 return false;
             }
             self.volumes_ready = true;
+            self.keep_volumes();
         }
         if self.sandbox.is_none() {
             let key = SandboxSpec {
@@ -148,6 +145,15 @@ impl PodWorker {
         )
     }
 
+    /// Keeps volumes up to date that change with their sources.
+    fn keep_volumes(&mut self) {
+        let Some(pods) = self.pods.clone().filter(|_| volumes::live::is_needed(&self.pod)) else {
+            return;
+        };
+        let keeping = volumes::live::follow(self.node.clone(), pods, self.dir.clone());
+        self.live_volumes = Some(AbortOnDropHandle::new(self.tasks.spawn(keeping)));
+    }
+
     /// `/etc/hosts` as the kubelet manages it.
     fn hosts_file(&self, ip: &str) -> String {
         let mut text = String::from(
@@ -183,12 +189,7 @@ impl PodWorker {
         name.trim_end_matches(['-', '.']).to_owned()
     }
 
-    async fn create(&mut self, spec: &Spec) -> Result<Container, Problem> {
-        let image_name = spec.image.as_deref().unwrap_or_default();
-        let image = self.node.catalogue.resolve(image_name).map_err(|e| {
-            ("InvalidImageName", format!("Failed to apply default image tag {image_name:?}: {e}"))
-        })?;
-        self.pulled(spec, image_name, image.size_bytes);
+    async fn create(&mut self, spec: &Spec, image: Arc<Image>) -> Result<Container, Problem> {
         let record = self.records.entry(spec.name.clone()).or_default();
         record.image_id = image.id();
 
@@ -267,24 +268,6 @@ impl PodWorker {
             record.problem = Some(("RunContainerError".to_owned(), message.to_owned()));
         }
         self.publish();
-    }
-
-    /// Images need no pulling; the events tell what a kubelet would have done.
-    fn pulled(&self, spec: &Spec, image: &str, size: i64) {
-        let present = !self.node.first_use(image);
-        if present && spec.image_pull_policy.as_deref() != Some("Always") {
-            let text = format!(
-                "Container image {image:?} already present on machine and can be accessed by the pod"
-            );
-            self.container_event(&spec.name, EventType::Normal, "Pulled", &text);
-        } else {
-            let pulling = format!("Pulling image {image:?}");
-            self.container_event(&spec.name, EventType::Normal, "Pulling", &pulling);
-            let text = format!(
-                "Successfully pulled image {image:?} in 0s (0s including waiting). Image size: {size} bytes."
-            );
-            self.container_event(&spec.name, EventType::Normal, "Pulled", &text);
-        }
     }
 
     fn log_path(&self, container: &str, restarts: i32) -> PathBuf {
