@@ -40,3 +40,6 @@ pub fn registry() -> Vec<Registration> {
         with(Box::new(image_locality::ImageLocality), 1),
     ]
 }
+
+#[cfg(test)]
+mod tests;

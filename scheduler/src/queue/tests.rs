@@ -106,3 +106,56 @@ fn a_removed_pod_never_comes_up() {
     assert_eq!(popped(&mut queue, at(1000)), None);
     assert_eq!(queue.next_ready(), None);
 }
+
+/// What is done to the queue, second by second, and what it gives: `+a` a pod comes (`+a!` with priority), `a?` it is
+/// refused, `a#` its attempt ends by an error, `-a` it goes, `*` an event that helps all, `.` nothing, `>` the next pod is
+/// taken.
+#[test]
+fn pods_take_their_turns() {
+    let rows = [
+        ("> nothing waits", &[">"][..], "-"),
+        ("in their order", &["+a", "+b", ">", ">", ">"], "a b -"),
+        ("the important first", &["+a", "+b!", ">", ">"], "b a"),
+        ("a changed pod keeps its place", &["+a", "+b", "+a", ">", ">"], "a b"),
+        ("a pod that went", &["+a", "+b", "-a", ">", ">"], "b -"),
+        ("refused and asleep", &["+a", ">", "a?", ">", ">"], "a - -"),
+        ("refused and woken, with nothing else to do", &["+a", ">", "a?", "*", ">"], "a a"),
+        (
+            "refused and woken, after the active",
+            &["+a", ">", "a?", "*", ">", "a?", "*", ">", "a?", "*", "+b", ">", ">"],
+            "a a a b a",
+        ),
+        ("woken twice is there once", &["+a", ">", "a?", "*", "*", ">", ">"], "a a -"),
+        ("failed, and back when its time comes", &["+a", ">", "a#", ">", ">"], "a a -"),
+        ("failed twice, twice as long", &["+a", ">", "a#", ">", "a#", ">", ">", ">"], "a a - a -"),
+        ("who failed first is back first", &["+a", "+b", ">", ">", "b#", "a?", "*", ">"], "a b b"),
+        ("a pod that went while asleep", &["+a", ">", "a?", "-a", "*", ">"], "a -"),
+        ("a pod that went while it was tried", &["+a", ">", "-a", "a?", "*", ">"], "a -"),
+        (
+            "who waited longest since the last try",
+            &["+a", ">", "a?", "+b", "*", ".", ">", ">"],
+            "a a b",
+        ),
+        ("and the important still first", &["+a", ">", "a?", "+b!", "*", ".", ">", ">"], "a b a"),
+    ];
+    for (what, steps, expected) in rows {
+        let mut queue = SchedulingQueue::default();
+        let mut taken = Vec::new();
+        for (second, step) in (0..).zip(steps) {
+            let name = step.trim_matches(['+', '-', '!', '?', '#']);
+            match step {
+                &">" => taken.push(popped(&mut queue, at(second)).unwrap_or("-".into())),
+                &"*" => queue.wake(at(second), |_| true),
+                &"." => {}
+                step if step.starts_with('+') => {
+                    let priority = i32::from(step.ends_with('!'));
+                    queue.add_or_update(pod(name, priority), at(second), NEVER);
+                }
+                step if step.starts_with('-') => queue.remove(name),
+                step if step.ends_with('?') => queue.refused(name, ["x"].into(), at(second)),
+                _ => queue.failed(name, at(second)),
+            }
+        }
+        assert_eq!(taken.join(" "), expected, "{what}");
+    }
+}

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::testing::{applied, node, pod, requests};
+use crate::testing::{applied, merge, node, pod, requests};
 
 /// Plays the inputs; gives each decision as `pod -> node` or `pod: message`.
 fn play(inputs: impl IntoIterator<Item = Input>) -> Vec<String> {
@@ -31,35 +31,179 @@ fn check(inputs: Vec<Input>, expected: &[&str]) {
     assert_eq!(play(inputs), expected);
 }
 
+/// What is added where nothing would help on so many nodes.
+fn hopeless(nodes: usize) -> String {
+    format!(
+        " no new claims to deallocate, preemption: 0/{nodes} nodes are available: {nodes} Preemption is \
+         not helpful for scheduling."
+    )
+}
+
+/// Nodes, pods that are placed before, pod `p`, and what it is told, to the letter.
 #[test]
 fn messages_are_kubernetes_own() {
-    let none = json!({});
-    check(vec![pod("p", none.clone())], &["p: no nodes available to schedule pods"]);
-    check(
-        vec![
-            node("a", "4", json!({"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}})),
-            node("b", "4", json!({"spec": {"unschedulable": true}})),
-            node("c", "500m", none.clone()),
-            pod("p", none.clone()),
-        ],
-        &["p: 0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s), \
-           1 node(s) were unschedulable. no new claims to deallocate, preemption: 0/3 nodes are \
-           available: 3 Preemption is not helpful for scheduling."],
-    );
-    check(
-        vec![node("a", "1", none.clone()), pod("p", none.clone()), pod("q", none.clone())],
-        &[
-            "p -> a",
-            "q: 0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, \
-           preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.",
-        ],
-    );
-    check(
-        vec![node("a", "1", none), pod("p", json!({"spec": {"nodeSelector": {"disk": "ssd"}}}))],
-        &["p: 0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. \
-           no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not \
-           helpful for scheduling."],
-    );
+    let plain = || json!({});
+    let taint = || json!({"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}});
+    let cordon = || json!({"spec": {"unschedulable": true}});
+    let term = |kind: &str, app: &str| {
+        json!({"metadata": {"labels": {"app": "web"}}, "spec": {"affinity": {kind: {
+            "requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "kubernetes.io/hostname",
+                "labelSelector": {"matchLabels": {"app": app}}}]}}}})
+    };
+    let fields = |names: Value| {
+        json!({"spec": {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
+            {"nodeSelectorTerms": [{"matchFields": names}]}}}}})
+    };
+    let field = |name: &str| json!({"key": "metadata.name", "operator": "In", "values": [name]});
+    let spread = |key: &str| {
+        json!({"metadata": {"labels": {"app": "web"}}, "spec": {"topologySpreadConstraints": [{
+            "maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "DoNotSchedule", "minDomains": 2,
+            "labelSelector": {"matchLabels": {"app": "web"}}}]}})
+    };
+    let on = |node: &str, mut extra: Value| {
+        merge(&mut extra, json!({"spec": {"nodeName": node}}));
+        extra
+    };
+    let no_victims = " no new claims to deallocate, preemption: 0/1 nodes are available: 1 No preemption \
+                      victims found for incoming pod.";
+    let web = || json!({"metadata": {"labels": {"app": "web"}}});
+    let rows: Vec<(Vec<Input>, Vec<Value>, Value, String)> = vec![
+        (vec![], vec![], plain(), "no nodes available to schedule pods".into()),
+        (
+            vec![node("a", "4", taint()), node("b", "4", cordon()), node("c", "500m", plain())],
+            vec![],
+            plain(),
+            "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s), 1 node(s) \
+             were unschedulable."
+                .to_owned()
+                + &hopeless(3),
+        ),
+        // The first plugin that refuses has the word; one node can have several reasons of one plugin.
+        (
+            vec![node("a", "500m", json!({"spec": {"unschedulable": true}, "status": {"allocatable": {"pods": "0"}}}))],
+            vec![],
+            plain(),
+            "0/1 nodes are available: 1 node(s) were unschedulable.".to_owned() + &hopeless(1),
+        ),
+        (
+            vec![node("a", "500m", json!({"status": {"allocatable": {"pods": "0"}}}))],
+            vec![],
+            plain(),
+            "0/1 nodes are available: 1 Insufficient cpu, 1 Too many pods.".to_owned() + &hopeless(1),
+        ),
+        // Sorted as text, and not as numbers.
+        (
+            (0..12).map(|n| node(&format!("n{n}"), "4", if n < 2 { cordon() } else { taint() })).collect(),
+            vec![],
+            plain(),
+            "0/12 nodes are available: 10 node(s) had untolerated taint(s), 2 node(s) were unschedulable."
+                .to_owned()
+                + &hopeless(12),
+        ),
+        (
+            vec![node("a", "1", plain())],
+            vec![on("a", plain())],
+            plain(),
+            "0/1 nodes are available: 1 Insufficient cpu.".to_owned() + no_victims,
+        ),
+        (
+            vec![node("a", "1", plain())],
+            vec![],
+            json!({"spec": {"nodeSelector": {"disk": "ssd"}}}),
+            "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.".to_owned()
+                + &hopeless(1),
+        ),
+        (
+            vec![node("a", "1", plain()), node("b", "1", plain())],
+            vec![],
+            fields(json!([field("c")])),
+            "0/2 nodes are available: 2 node(s) didn't satisfy plugin(s) [NodeAffinity].".to_owned()
+                + &hopeless(2),
+        ),
+        (
+            vec![node("a", "1", taint()), node("b", "1", plain())],
+            vec![],
+            fields(json!([field("a")])),
+            "0/2 nodes are available: 1 node(s) didn't satisfy plugin(s) [NodeAffinity], 1 node(s) had \
+             untolerated taint(s)."
+                .to_owned()
+                + &hopeless(2),
+        ),
+        (
+            vec![node("a", "1", plain())],
+            vec![],
+            fields(json!([field("a"), field("b")])),
+            "0/1 nodes are available: pod affinity terms conflict.".to_owned() + &hopeless(1),
+        ),
+        (
+            vec![node("a", "4", plain())],
+            vec![],
+            term("podAffinity", "db"),
+            "0/1 nodes are available: 1 node(s) didn't match pod affinity rules.".to_owned() + &hopeless(1),
+        ),
+        (
+            vec![node("a", "4", plain())],
+            vec![on("a", web())],
+            term("podAntiAffinity", "web"),
+            "0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules.".to_owned() + no_victims,
+        ),
+        (
+            vec![node("a", "4", plain())],
+            vec![on("a", term("podAntiAffinity", "web"))],
+            web(),
+            "0/1 nodes are available: 1 node(s) didn't satisfy existing pods anti-affinity rules.".to_owned()
+                + no_victims,
+        ),
+        (
+            vec![node("a", "4", plain())],
+            vec![on("a", web())],
+            spread("kubernetes.io/hostname"),
+            "0/1 nodes are available: 1 node(s) didn't match pod topology spread constraints.".to_owned()
+                + no_victims,
+        ),
+        (
+            vec![node("a", "4", plain())],
+            vec![],
+            spread("zone"),
+            "0/1 nodes are available: 1 node(s) didn't match pod topology spread constraints (missing \
+             required label)."
+                .to_owned()
+                + &hopeless(1),
+        ),
+        (
+            vec![node("a", "1", plain())],
+            vec![on("a", plain())],
+            json!({"spec": {"priority": 9, "preemptionPolicy": "Never"}}),
+            "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, not eligible due to \
+             preemptionPolicy=Never."
+                .into(),
+        ),
+        (
+            vec![node("a", "4", plain())],
+            vec![],
+            json!({"spec": {"schedulingGates": [{"name": "x"}, {"name": "y"}]}}),
+            "waiting for scheduling gates: [x y]".into(),
+        ),
+        // With a preemption begun, nothing is added.
+        (
+            vec![node("a", "1", plain())],
+            vec![on("a", plain())],
+            json!({"spec": {"priority": 9}}),
+            "0/1 nodes are available: 1 Insufficient cpu.".into(),
+        ),
+    ];
+    for (nodes, placed, waiting, expected) in rows {
+        let mut scheduler = Scheduler::new("default-scheduler", 1);
+        let placed =
+            placed.into_iter().enumerate().map(|(n, extra)| pod(&format!("placed-{n}"), extra));
+        for input in nodes.into_iter().chain(placed).chain([pod("p", waiting.clone())]) {
+            scheduler.handle(input, Duration::ZERO);
+        }
+        match scheduler.next_action(Duration::ZERO) {
+            Some(Action::Report { message, .. }) => assert_eq!(message, expected, "{waiting}"),
+            other => panic!("{expected}: {other:?}"),
+        }
+    }
 }
 
 #[test]
