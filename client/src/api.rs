@@ -27,7 +27,7 @@ use tonic::{
 };
 
 pub use self::{
-    dynamic::Table,
+    dynamic::{Column, Row, Table},
     request::{Reply, ResourceApi},
 };
 use crate::wire;

@@ -157,12 +157,13 @@ impl<'a> Writer<'a> {
         Ok(reply)
     }
 
-    /// Creates an object.
+    /// Creates an object, or a subresource of the named one.
     ///
     /// # Errors
     /// The server's.
     pub async fn create(&self, place: Place<'_>, object: &Object) -> Result<Object, CommandError> {
-        Ok(self.send(self.at(place).create("", object.to_bytes())).await?.object()?)
+        let owner = if place.subresource.is_empty() { "" } else { place.name };
+        Ok(self.send(self.at(place).create(owner, object.to_bytes())).await?.object()?)
     }
 
     /// Replaces an object.

@@ -4,6 +4,7 @@
 //! them. clap keeps the definitions and the typed values; the grammar and its errors are pflag's and cobra's, which
 //! clap's are not, so that [`flags`] reads the words first and hands clap a normal form that it cannot misunderstand.
 
+mod complete;
 pub mod flags;
 pub mod global;
 mod help;
@@ -150,6 +151,9 @@ pub async fn run(invocation: Invocation) -> u8 {
     match result {
         Ok(()) => 0,
         Err(error) => {
+            if let CommandError::AfterOutput { printed, .. } = &error {
+                let _ = context.print(printed);
+            }
             let (text, code) = report(&error, &context.server_for_messages());
             // Where nobody reads errors, only the code is left to tell.
             let _ = context.print_err(&text);
@@ -162,6 +166,13 @@ async fn dispatch(
     arguments: &[String],
     mut context: Context,
 ) -> (Context, Result<(), CommandError>) {
+    if let [word @ ("__complete" | "__completeNoDesc"), words @ ..] =
+        arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice()
+    {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let result = complete::run(&words, &mut context, *word == "__complete").await;
+        return (context, result);
+    }
     let (path, words) = match find(arguments) {
         Ok(found) => found,
         Err(error) => return (context, Err(error)),
@@ -209,14 +220,35 @@ async fn dispatch(
     (context, result)
 }
 
-/// The command that the words name, and the words that are left.
+/// The command that the words name, and the words that are left. `help COMMAND` is `COMMAND --help`.
 fn find(arguments: &[String]) -> Result<(Vec<&'static Spec>, Vec<String>), CommandError> {
+    let (path, mut words) = descend(arguments);
+    if !path.is_empty() {
+        return Ok((path, words));
+    }
+    let Some(at) = flags::first_word(&GlobalFlags::definition(), &words) else {
+        return Ok((path, words));
+    };
+    if words[at] != "help" {
+        return Err(suggest::unknown_command(&words[at]));
+    }
+    words.remove(at);
+    let (path, mut words) = descend(&words);
+    if let Some(unknown) = words.first().filter(|word| path.is_empty() && !word.starts_with('-')) {
+        return Err(help::unknown_topic(unknown));
+    }
+    words.push("--help".to_owned());
+    Ok((path, words))
+}
+
+/// The command that the words lead to, as far as they lead to any, and the words that are left.
+fn descend(arguments: &[String]) -> (Vec<&'static Spec>, Vec<String>) {
     let globals = GlobalFlags::definition();
     let mut words = arguments.to_vec();
     let mut path: Vec<&'static Spec> = Vec::new();
     loop {
         let definition = path.last().map_or_else(|| globals.clone(), |spec| definition(spec));
-        let Some(at) = flags::first_word(&definition, &words) else { return Ok((path, words)) };
+        let Some(at) = flags::first_word(&definition, &words) else { return (path, words) };
         let found = match path.last() {
             Some(spec) => spec.subcommands.iter().find(|spec| spec.is_called(&words[at])),
             None => all_commands().find(|spec| spec.is_called(&words[at])),
@@ -226,8 +258,7 @@ fn find(arguments: &[String]) -> Result<(Vec<&'static Spec>, Vec<String>), Comma
                 words.remove(at);
                 path.push(spec);
             }
-            None if path.is_empty() => return Err(suggest::unknown_command(&words[at])),
-            None => return Ok((path, words)),
+            None => return (path, words),
         }
     }
 }

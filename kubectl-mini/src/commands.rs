@@ -2,24 +2,32 @@
 
 pub mod apply;
 pub mod attach;
+pub mod auth;
+pub mod completion;
 pub mod config;
 pub mod cordon;
 pub mod create;
 pub mod delete;
 pub mod describe;
+pub mod diff;
+pub mod drain;
+pub mod edit;
 pub mod events;
 pub mod exec;
+pub mod explain_schedule;
 pub mod expose;
 pub mod get;
 pub mod label;
 pub mod logs;
 pub mod patch;
+pub mod port_forward;
 pub mod replace;
 pub mod rollout;
 pub mod run;
 pub mod scale;
 pub mod set;
 pub mod taint;
+pub mod top;
 pub mod version;
 pub mod wait;
 
@@ -39,14 +47,14 @@ pub static COMMANDS: &[Group] = &[
         title: "Basic Commands (Beginner)",
         commands: &[
             leaf::<create::Create>().with(create::SUBCOMMANDS),
-            group("set", "Set specific features on objects", set::USAGE, set::SUBCOMMANDS),
             leaf::<expose::Expose>(),
             leaf::<run::Run>(),
+            group("set", "Set specific features on objects", set::USAGE, set::SUBCOMMANDS),
         ],
     },
     Group {
         title: "Basic Commands (Intermediate)",
-        commands: &[leaf::<get::Get>(), leaf::<delete::Delete>()],
+        commands: &[leaf::<get::Get>(), leaf::<edit::Edit>(), leaf::<delete::Delete>()],
     },
     Group {
         title: "Deploy Commands",
@@ -64,8 +72,10 @@ pub static COMMANDS: &[Group] = &[
         title: "Cluster Management Commands",
         commands: &[
             leaf::<version::ClusterInfo>(),
+            group("top", "Display resource (CPU/memory) usage", top::USAGE, top::SUBCOMMANDS),
             leaf::<cordon::Cordon>(),
             leaf::<cordon::Uncordon>(),
+            leaf::<drain::Drain>(),
             leaf::<taint::Taint>(),
         ],
     },
@@ -76,12 +86,16 @@ pub static COMMANDS: &[Group] = &[
             leaf::<logs::Logs>(),
             leaf::<attach::Attach>(),
             leaf::<exec::Exec>(),
+            leaf::<port_forward::PortForward>(),
+            group("auth", "Inspect authorization", auth::USAGE, auth::SUBCOMMANDS),
             leaf::<events::Events>(),
+            leaf::<explain_schedule::ExplainSchedule>(),
         ],
     },
     Group {
         title: "Advanced Commands",
         commands: &[
+            leaf::<diff::Diff>(),
             leaf::<apply::Apply>(),
             leaf::<patch::Patch>(),
             leaf::<replace::Replace>(),
@@ -90,7 +104,11 @@ pub static COMMANDS: &[Group] = &[
     },
     Group {
         title: "Settings Commands",
-        commands: &[leaf::<label::Label>(), leaf::<label::Annotate>()],
+        commands: &[
+            leaf::<label::Label>(),
+            leaf::<label::Annotate>(),
+            leaf::<completion::Completion>(),
+        ],
     },
     Group {
         title: "Other Commands",

@@ -36,12 +36,25 @@ pub struct Environment {
     pub home: Option<PathBuf>,
     /// In which times of day are told.
     pub time_zone: TimeZone,
+    /// `KUBE_EDITOR`, else `EDITOR`.
+    pub editor: Option<String>,
+    /// `SHELL`.
+    pub shell: Option<String>,
+    /// `KUBECTL_EXTERNAL_DIFF`.
+    pub diff_program: Option<String>,
 }
 
 impl Default for Environment {
     /// Nothing around, and the time of Greenwich.
     fn default() -> Self {
-        Self { kubeconfig: None, home: None, time_zone: TimeZone::UTC }
+        Self {
+            kubeconfig: None,
+            home: None,
+            time_zone: TimeZone::UTC,
+            editor: None,
+            shell: None,
+            diff_program: None,
+        }
     }
 }
 

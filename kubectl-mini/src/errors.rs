@@ -47,6 +47,14 @@ pub enum CommandError {
     /// Several errors, one line each.
     #[error("{}", aggregate(.0))]
     Several(Vec<Self>),
+    /// Goes behind output that was made before it came.
+    #[error("{error}")]
+    AfterOutput {
+        /// For standard output.
+        printed: String,
+        /// What went wrong then.
+        error: Box<Self>,
+    },
     /// Ends with this code; the text, if any, goes to stderr as it is.
     #[error("{text}")]
     Exit {
@@ -114,9 +122,18 @@ impl CommandError {
     }
 }
 
+/// Go's text of several errors: one stands for itself, and none is told twice.
 fn aggregate(errors: &[CommandError]) -> String {
-    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    format!("[{}]", texts.join(", "))
+    let mut texts: Vec<String> = Vec::new();
+    for text in errors.iter().map(ToString::to_string) {
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    match texts.as_slice() {
+        [text] => text.clone(),
+        texts => format!("[{}]", texts.join(", ")),
+    }
 }
 
 /// The text for stderr and the exit code. `server` is the API server's `host:port`.
@@ -125,6 +142,7 @@ pub fn report(error: &CommandError, server: &str) -> (String, u8) {
     let mut text = match error {
         CommandError::BrokenPipe => return (String::new(), 141),
         CommandError::Exit { text, code } => return (with_newline(text.clone()), *code),
+        CommandError::AfterOutput { error, .. } => return report(error, server),
         CommandError::Api(status) if is_answer(status) && status.is_invalid() => invalid(status),
         CommandError::Several(errors) => {
             errors.iter().map(|error| one_of_several(error, server) + "\n").collect()

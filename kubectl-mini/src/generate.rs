@@ -6,11 +6,13 @@
 
 pub mod config_map;
 pub mod deployment;
+pub mod disruption_budget;
 pub mod go_order;
 pub mod hash;
 pub mod pod;
 pub mod rbac;
 pub mod secret;
+pub mod selector;
 pub mod service;
 pub mod simple;
 pub mod sources;

@@ -19,6 +19,9 @@ fn main() -> ExitCode {
             kubeconfig: std::env::var_os("KUBECONFIG"),
             home: std::env::home_dir(),
             time_zone: jiff::tz::TimeZone::system(),
+            editor: variable("KUBE_EDITOR").or_else(|| variable("EDITOR")),
+            shell: variable("SHELL"),
+            diff_program: variable("KUBECTL_EXTERNAL_DIFF"),
         },
         streams: Streams {
             stdin: Box::new(io::stdin()),
@@ -34,4 +37,8 @@ fn main() -> ExitCode {
     // A thread may still be reading a terminal: nobody waits for it.
     runtime.shutdown_background();
     ExitCode::from(code)
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }

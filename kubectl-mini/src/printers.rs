@@ -6,6 +6,7 @@
 mod columns;
 mod event;
 pub mod go_sort;
+mod go_template;
 pub(crate) mod go_value;
 mod layout;
 pub mod sort;
@@ -47,6 +48,18 @@ pub struct OutputFlags {
     pub show_managed_fields: bool,
 }
 
+impl Default for OutputFlags {
+    /// As if none was given.
+    fn default() -> Self {
+        Self {
+            output: None,
+            template: None,
+            allow_missing_template_keys: true,
+            show_managed_fields: false,
+        }
+    }
+}
+
 /// What formats a command knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Formats {
@@ -55,8 +68,6 @@ pub enum Formats {
     /// Those, and custom columns and `wide`: get.
     WithTables,
 }
-
-const TEMPLATES: [&str; 4] = ["go-template", "go-template-file", "template", "templatefile"];
 
 impl Formats {
     fn allowed(self) -> String {
@@ -103,7 +114,7 @@ impl OutputFlags {
             Some(_) => Err(self.no_printer(formats)),
         };
         let shape = match name.as_str() {
-            "" if self.template.is_some() => return Err(no_go_templates("go-template")),
+            "" if self.template.is_some() => Shape::GoTemplate(self.go_template(given(template)?)?),
             "" => return Ok(None),
             "json" => plain(Shape::Json)?,
             "yaml" => plain(Shape::Yaml)?,
@@ -120,9 +131,9 @@ impl OutputFlags {
             "custom-columns-file" if formats == Formats::WithTables => {
                 Shape::Columns(RefCell::new(Columns::read(template.unwrap_or_default())?))
             }
-            name if TEMPLATES.contains(&name) => {
-                given(template)?;
-                return Err(no_go_templates(name));
+            "go-template" | "template" => Shape::GoTemplate(self.go_template(given(template)?)?),
+            "go-template-file" | "templatefile" => {
+                Shape::GoTemplate(self.go_template(&read_template(given(template)?)?)?)
             }
             _ => return Err(self.no_printer(formats)),
         };
@@ -141,6 +152,10 @@ impl OutputFlags {
         ))
     }
 
+    fn go_template(&self, text: &str) -> Result<go_template::Template, CommandError> {
+        go_template::Template::parse(text, self.allow_missing_template_keys)
+    }
+
     fn path(&self, template: &str) -> Result<Template, CommandError> {
         let path = JsonPath::parse(template).map_err(|error| {
             CommandError::message(format!("error parsing jsonpath {template}, {error}"))
@@ -156,13 +171,6 @@ fn given(template: Option<&str>) -> Result<&str, CommandError> {
     template
         .filter(|template| !template.is_empty())
         .ok_or_else(|| CommandError::message("template format specified but no template given"))
-}
-
-fn no_go_templates(name: &str) -> CommandError {
-    CommandError::message(format!(
-        "output format {} is not supported: Go templates need Go; use jsonpath",
-        go_quote(name)
-    ))
 }
 
 fn read_template(path: &str) -> Result<String, CommandError> {
@@ -186,6 +194,7 @@ enum Shape {
     Json,
     Yaml,
     Name,
+    GoTemplate(go_template::Template),
     Path(Template),
     PathAsJson(Template),
     Columns(RefCell<Columns>),
@@ -228,6 +237,9 @@ impl Printer {
             Shape::PathAsJson(template) => {
                 template.explain(template.path.execute_as_json(object), object)
             }
+            Shape::GoTemplate(template) => template.print(object).map_err(|(printed, error)| {
+                CommandError::AfterOutput { printed, error: Box::new(error) }
+            }),
             Shape::Columns(columns) => columns.borrow_mut().print(object),
         }
     }
@@ -355,6 +367,7 @@ mod tests {
         check("name", "pod/web\n");
         check("yaml", "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\nspec:\n  count: 1\n");
         check("jsonpath={.metadata.name}", "web");
+        check("go-template={{.metadata.name}} {{.spec.count}}", "web 1");
         check("custom-columns=NAME:.metadata.name,X:.x", "NAME   X\nweb    <none>\n");
         check(
             "JSON",
@@ -378,7 +391,7 @@ mod tests {
         check("custom-columns=A:.a", &unknown("custom-columns=A:.a"));
         check("jsonpath", "template format specified but no template given");
         check("jsonpath={.a", "error parsing jsonpath {.a, unclosed action");
-        check("go-template={{.a}}", "output format \"go-template\" is not supported");
+        check("go-template={{.a}", "error parsing template {{.a}, template: output:1: un");
         check("jsonpath-file=/nonex", "error reading --template /nonex, open /nonex: no such file");
     }
 

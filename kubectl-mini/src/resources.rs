@@ -7,6 +7,7 @@
 pub mod fetch;
 pub mod files;
 mod selection;
+mod syntax;
 
 pub use apimachinery::pod_resources;
 use apimachinery::{

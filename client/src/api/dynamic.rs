@@ -11,7 +11,7 @@ use proto::v1;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Client, List, request::undecodable};
+use super::{Client, List, ResourceApi, request::undecodable};
 use crate::{
     options::{DeleteOptions, IncludeObject, ListOptions, Patch, WatchOptions},
     stored::{DynamicObject, Stored},
@@ -184,8 +184,7 @@ impl Client {
         key: &ObjectKey,
         include: IncludeObject,
     ) -> Result<Table, Status> {
-        let api = self.resource(info).namespace(&key.namespace);
-        api.get_as(&key.name, v1::Output::Table, include.as_str()).await?.view()
+        self.resource(info).namespace(&key.namespace).get_table(&key.name, include).await
     }
 
     /// Reads a collection as the server prints it.
@@ -238,6 +237,16 @@ impl Client {
                 }
             })
         }))
+    }
+}
+
+impl ResourceApi<'_> {
+    /// Reads one object, or its subresource, as a table of one row.
+    ///
+    /// # Errors
+    /// The server's, or a transport failure.
+    pub async fn get_table(&self, name: &str, include: IncludeObject) -> Result<Table, Status> {
+        self.get_as(name, v1::Output::Table, include.as_str()).await?.view()
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) enum Scan {
 
 /// How a flag takes its value.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// A boolean that clap knows as a switch.
     Switch,
     /// A boolean with a value.
@@ -67,7 +67,7 @@ enum Kind {
     Value,
 }
 
-fn kind(arg: &Arg) -> Kind {
+pub(super) fn kind(arg: &Arg) -> Kind {
     if matches!(arg.get_action(), ArgAction::SetTrue) {
         Kind::Switch
     } else if arg.get_value_parser().type_id() == ValueParser::bool().type_id() {
@@ -79,14 +79,14 @@ fn kind(arg: &Arg) -> Kind {
     }
 }
 
-fn by_long<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
+pub(super) fn by_long<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
     command.get_arguments().find(|arg| {
         arg.get_long() == Some(name)
             || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
     })
 }
 
-fn by_short(command: &Command, name: char) -> Option<&Arg> {
+pub(super) fn by_short(command: &Command, name: char) -> Option<&Arg> {
     command.get_arguments().find(|arg| arg.get_short() == Some(name))
 }
 

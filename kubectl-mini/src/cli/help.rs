@@ -5,6 +5,7 @@ use std::fmt::Write;
 use clap::{Arg, ArgAction};
 
 use super::{COMMANDS, GlobalFlags, Group, PROGRAM, Spec};
+use crate::errors::CommandError;
 
 const OPTIONS: &str = "Global options (apply to all commands):";
 
@@ -73,6 +74,11 @@ pub(super) fn overview() -> String {
     text
 }
 
+/// What cobra says when help is asked for what is not there.
+pub(super) fn unknown_topic(typed: &str) -> CommandError {
+    CommandError::Exit { text: format!("Unknown help topic [`{typed}`]\n{}", overview()), code: 0 }
+}
+
 fn list(specs: &[Spec]) -> String {
     specs.iter().fold(String::new(), |mut text, spec| {
         let _ = writeln!(text, "  {:<15} {}", spec.name, spec.about);
@@ -81,8 +87,10 @@ fn list(specs: &[Spec]) -> String {
 }
 
 pub(super) fn options(command: &clap::Command) -> String {
-    let mut args: Vec<&Arg> =
-        command.get_arguments().filter(|arg| arg.get_long().is_some()).collect();
+    let mut args: Vec<&Arg> = command
+        .get_arguments()
+        .filter(|arg| arg.get_long().is_some() && !arg.is_hide_set())
+        .collect();
     args.sort_by_key(|arg| arg.get_long());
     args.iter().fold(String::new(), |mut text, arg| {
         let short = arg.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();

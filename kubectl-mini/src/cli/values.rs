@@ -114,9 +114,47 @@ impl Signed {
     }
 }
 
+/// `time.Duration`'s own text: `1h30m0s`, `1.5s`, `100ms`, `0s`.
+#[must_use]
+pub fn format_duration(duration: Duration) -> String {
+    let nanoseconds = duration.subsec_nanos();
+    let seconds = duration.as_secs();
+    if seconds == 0 && nanoseconds > 0 {
+        let (unit, size) = match nanoseconds {
+            n if n >= 1_000_000 => ("ms", 1e6),
+            n if n >= 1_000 => ("µs", 1e3),
+            _ => ("ns", 1.0),
+        };
+        return format!("{}{unit}", f64::from(nanoseconds) / size);
+    }
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    let fraction = format!("{nanoseconds:09}");
+    let fraction = fraction.trim_end_matches('0');
+    let point = if fraction.is_empty() { "" } else { "." };
+    let rest = format!("{}{point}{fraction}s", seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => rest,
+        (0, minutes) => format!("{minutes}m{rest}"),
+        (hours, minutes) => format!("{hours}h{minutes}m{rest}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_print_as_gos() {
+        let check = |milliseconds: u64, expected: &str| {
+            assert_eq!(format_duration(Duration::from_millis(milliseconds)), expected);
+        };
+        check(0, "0s");
+        check(5, "5ms");
+        check(1500, "1.5s");
+        check(90_000, "1m30s");
+        check(3_600_000, "1h0m0s");
+        assert_eq!(format_duration(Duration::from_nanos(1500)), "1.5µs");
+    }
 
     #[test]
     fn numbers_are_gos() {

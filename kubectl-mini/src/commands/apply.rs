@@ -304,7 +304,11 @@ fn describe(info: &ResourceInfo, namespace: &str, name: &str) -> String {
 }
 
 /// The patch that makes the live object what the manifest says.
-fn three_way(info: &ResourceInfo, live: &Object, manifest: &Object) -> Result<Patch, CommandError> {
+pub(super) fn three_way(
+    info: &ResourceInfo,
+    live: &Object,
+    manifest: &Object,
+) -> Result<Patch, CommandError> {
     let original = match live.annotation(LAST_APPLIED) {
         None => Value::Null,
         Some(text) => serde_json::from_str(text).map_err(|error| {

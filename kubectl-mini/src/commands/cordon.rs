@@ -1,5 +1,6 @@
 //! `kubectl cordon` and `kubectl uncordon`.
 
+use apimachinery::resource::{NODES, ResourceInfo};
 use client::Patch;
 use serde_json::json;
 
@@ -67,50 +68,76 @@ async fn run(
     command: &str,
     desired: bool,
 ) -> Result<(), CommandError> {
+    let nodes = nodes(context, command, &flags.arguments, &flags.selector, 500).await?;
+    let dry_run = flags.dry_run.get(context)?;
+    set_unschedulable(context, &nodes, dry_run, desired).await
+}
+
+/// The nodes that are named or selected, for `cordon`, `uncordon` and `drain`.
+///
+/// # Errors
+/// kubectl's, when the words make no sense or something else than nodes is named.
+pub(super) async fn nodes(
+    context: &Context,
+    command: &str,
+    arguments: &[String],
+    selector: &str,
+    chunk_size: i64,
+) -> Result<Vec<Item>, CommandError> {
     let usage = |message: &str| Err(CommandError::usage(command, message));
-    if flags.arguments.is_empty() && flags.selector.is_empty() {
+    if arguments.is_empty() && selector.is_empty() {
         return usage(&format!("USAGE: {command} NODE [flags]"));
     }
-    if !flags.arguments.is_empty() && !flags.selector.is_empty() {
+    if !arguments.is_empty() && !selector.is_empty() {
         return usage("cannot specify both a node name and a --selector option");
     }
-    let dry_run = flags.dry_run.get(context)?;
-    let output = OutputFlags {
-        output: None,
-        template: None,
-        allow_missing_template_keys: true,
-        show_managed_fields: false,
-    };
-    let reporter = Reporter::new(&output, dry_run)?;
-    let arguments = if flags.arguments.is_empty() {
+    let arguments = if arguments.is_empty() {
         vec!["nodes".to_owned()]
     } else {
-        flags
-            .arguments
-            .iter()
-            .map(|name| if name.contains('/') { name.clone() } else { format!("nodes/{name}") })
-            .collect()
+        let typed = |name: &String| {
+            if name.contains('/') { name.clone() } else { format!("nodes/{name}") }
+        };
+        arguments.iter().map(typed).collect()
     };
     let selection = Selection {
         arguments,
-        labels: Some(flags.selector.clone()).filter(|selector| !selector.is_empty()),
+        labels: Some(selector.to_owned()).filter(|selector| !selector.is_empty()),
+        single_type: true,
         ..Selection::default()
     };
     let targets = selection.targets(context).await?;
-    let mut items = Vec::new();
+    let mut nodes = Vec::new();
     for target in &targets.targets {
-        items.extend(fetch(context, target, 500).await?);
-    }
-    let writer = Writer::new(context, "kubectl", dry_run)?;
-    let past = format!("{command}ed");
-    for Item { info, object } in items {
-        if info.kind != "Node" {
-            reporter.report(context, &object, "skipped")?;
-            continue;
+        let found = fetch(context, target, chunk_size).await?;
+        if let Some(other) = found.iter().find(|item| item.info != &NODES) {
+            let ResourceInfo { group, version, resource, .. } = other.info;
+            return Err(CommandError::message(format!(
+                "error: expected resource of type node, got \"{group}/{version}, Resource={resource}\""
+            )));
         }
+        nodes.extend(found);
+    }
+    CommandError::gather(targets.errors)?;
+    Ok(nodes)
+}
+
+/// Keeps new pods off the nodes, or lets them on again, and tells of each.
+///
+/// # Errors
+/// When output cannot be written: a node that cannot be changed is only told.
+pub(super) async fn set_unschedulable(
+    context: &Context,
+    nodes: &[Item],
+    dry_run: DryRun,
+    desired: bool,
+) -> Result<(), CommandError> {
+    let command = if desired { Cordon::NAME } else { Uncordon::NAME };
+    let reporter = Reporter::new(&OutputFlags::default(), dry_run)?;
+    let writer = Writer::new(context, "kubectl", dry_run)?;
+    for Item { info, object } in nodes {
         let is = object.get_bool(&["spec", "unschedulable"]).unwrap_or_default();
         if is == desired {
-            reporter.report(context, &object, &format!("already {past}"))?;
+            reporter.report(context, object, &format!("already {command}ed"))?;
             continue;
         }
         if dry_run != DryRun::Client {
@@ -124,7 +151,7 @@ async fn run(
                 continue;
             }
         }
-        reporter.report(context, &object, &past)?;
+        reporter.report(context, object, &format!("{command}ed"))?;
     }
-    CommandError::gather(targets.errors)
+    Ok(())
 }

@@ -3,6 +3,7 @@
 pub mod common;
 pub mod config_map;
 pub mod deployment;
+pub mod disruption_budget;
 pub mod rbac;
 pub mod secret;
 pub mod service;
@@ -27,6 +28,7 @@ pub static SUBCOMMANDS: &[Spec] = &[
     leaf::<config_map::ConfigMap>().alias(&["cm"]),
     leaf::<deployment::Deployment>().alias(&["deploy"]),
     leaf::<simple::Namespace>().alias(&["ns"]),
+    leaf::<disruption_budget::DisruptionBudget>().alias(&["pdb"]),
     leaf::<simple::PriorityClass>().alias(&["pc"]),
     leaf::<rbac::Role>(),
     leaf::<rbac::RoleBinding>(),

@@ -89,6 +89,9 @@ static DESCRIBERS: &[(&ResourceInfo, Describer)] = &[
     (&resource::PRIORITY_CLASSES, |object, related, text| {
         Box::pin(config::priority_class(object, related, text))
     }),
+    (&resource::POD_DISRUPTION_BUDGETS, |object, related, text| {
+        Box::pin(config::disruption_budget(object, related, text))
+    }),
     (&resource::ENDPOINTS, |object, related, text| {
         Box::pin(endpoints::endpoints(object, related, text))
     }),

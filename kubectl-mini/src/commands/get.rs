@@ -1,6 +1,7 @@
 //! `kubectl get`.
 
 mod print;
+mod raw;
 mod watch;
 
 use apimachinery::resource::ResourceInfo;
@@ -11,7 +12,7 @@ use crate::{
     context::Context,
     errors::CommandError,
     printers::{Formats, OutputFlags, Printer, table::TableOptions},
-    resources::{FileFlags, Selection},
+    resources::{FileFlags, Selection, Target},
 };
 
 /// Prints one or many objects.
@@ -50,10 +51,16 @@ pub struct Get {
     /// events.
     #[arg(long)]
     pub output_watch_events: bool,
+    /// Print what stands at this path of the API.
+    #[arg(long, default_value = "")]
+    pub raw: String,
     /// Selector (label query) to filter on, supports '=', '==', '!=', 'in', 'notin'.(e.g. -l
     /// key1=value1,key2=value2,key3 in (value3)). Matching objects must satisfy all of the specified label constraints.
     #[arg(long, short = 'l')]
     pub selector: Option<String>,
+    /// If true, have the server return the appropriate table output.
+    #[arg(long, action = clap::ArgAction::Set, default_value_t = true)]
+    pub server_print: bool,
     /// If present, list the resource type for the requested object(s).
     #[arg(long)]
     pub show_kind: bool,
@@ -65,6 +72,9 @@ pub struct Get {
     /// expression must be an integer or a string.
     #[arg(long)]
     pub sort_by: Option<String>,
+    /// If specified, gets the subresource of the requested object.
+    #[arg(long, default_value = "")]
+    pub subresource: String,
     /// After listing/getting the requested object, watch for changes.
     #[arg(long, short = 'w')]
     pub watch: bool,
@@ -115,11 +125,21 @@ kubectl-mini get deployments,services
 kubectl-mini get pods --all-namespaces";
 
     async fn run(self, context: &Context) -> Result<(), CommandError> {
+        if !self.raw.is_empty() {
+            self.check_raw()?;
+            return raw::run(context, &self.raw).await;
+        }
         self.check(context)?;
         if self.watch || self.watch_only {
             return watch::run(&self, context).await;
         }
         let targets = self.selection().targets(context).await?;
+        let bulk = |target: &Target| matches!(target, Target::Collection { .. });
+        if !self.subresource.is_empty() && targets.targets.iter().any(bulk) {
+            return Err(CommandError::message(
+                "subresource cannot be used when bulk resources are specified",
+            ));
+        }
         let form = self.form(context)?;
         match form {
             Form::Objects(printer) => print::objects(&self, context, targets, &printer).await,
@@ -129,6 +149,20 @@ kubectl-mini get pods --all-namespaces";
 }
 
 impl Get {
+    fn check_raw(&self) -> Result<(), CommandError> {
+        let selects = self.selector.as_deref().is_some_and(|selector| !selector.is_empty());
+        let refusal = if self.watch || self.watch_only || selects {
+            "--raw may not be specified with other flags that filter the server request or alter the output"
+        } else if !self.arguments.is_empty() {
+            "arguments may not be passed when --raw is specified"
+        } else if self.output.output.as_deref().is_some_and(|output| !output.is_empty()) {
+            "--raw and --output are mutually exclusive"
+        } else {
+            return Ok(());
+        };
+        Err(CommandError::message(refusal))
+    }
+
     fn check(&self, context: &Context) -> Result<(), CommandError> {
         if self.watch || self.watch_only {
             if self.sort_by.is_some() {

@@ -3,6 +3,7 @@
 pub mod env;
 pub mod image;
 pub mod resources;
+pub mod whole;
 
 use apimachinery::{object::Object, patch::strategic, schema};
 use client::Patch;
@@ -19,8 +20,14 @@ use crate::{
 };
 
 /// The subcommands.
-pub static SUBCOMMANDS: &[Spec] =
-    &[leaf::<env::Env>(), leaf::<image::Image>(), leaf::<resources::Resources>()];
+pub static SUBCOMMANDS: &[Spec] = &[
+    leaf::<env::Env>(),
+    leaf::<image::Image>(),
+    leaf::<resources::Resources>(),
+    leaf::<whole::SetSelector>(),
+    leaf::<whole::SetServiceAccount>().alias(&["sa"]),
+    leaf::<whole::SetSubject>(),
+];
 
 /// The usage line of the group.
 pub const USAGE: &str = "set SUBCOMMAND";
@@ -133,6 +140,42 @@ impl Flags {
         CommandError::gather(errors)
     }
 
+    /// Changes each object as a whole, and sends it even where nothing differs, as kubectl does.
+    async fn change_whole(
+        &self,
+        context: &Context,
+        items: Vec<Item>,
+        words: &Words,
+        edit: impl Fn(&mut Object) -> Result<(), CommandError>,
+    ) -> Result<(), CommandError> {
+        let dry_run = self.dry_run.get(context)?;
+        let reporter = Reporter::typed(&self.output, dry_run)?;
+        let mut errors = Vec::new();
+        for Item { info, object } in items {
+            let mut after = object.clone();
+            if let Err(error) = edit(&mut after) {
+                // Only what sends nothing of its own is told by name.
+                errors.push(if words.failed.is_empty() {
+                    error
+                } else {
+                    let called = resource_and_name(info, object.name());
+                    CommandError::message(format!("error: {called} {error}"))
+                });
+                continue;
+            }
+            let told = if self.local || dry_run == DryRun::Client {
+                Ok(after)
+            } else {
+                self.send(context, Item { info, object }, &after, dry_run, words).await
+            };
+            match told {
+                Ok(object) => reporter.report(context, &object, words.done)?,
+                Err(error) => errors.push(error),
+            }
+        }
+        CommandError::gather(errors)
+    }
+
     async fn send(
         &self,
         context: &Context,
@@ -144,6 +187,8 @@ impl Flags {
         let failed = |error: &dyn std::fmt::Display| {
             CommandError::message(format!("{} {error}", words.failed))
         };
+        let told =
+            |error: CommandError| if words.failed.is_empty() { error } else { failed(&error) };
         let schema = schema::for_kind(info).expect("a kind with a pod template has a schema");
         let before = Value::Object(object.0.clone());
         let patch = strategic::create_two_way(&before, &Value::Object(after.0.clone()), schema)
@@ -151,7 +196,7 @@ impl Flags {
         let key = object.key();
         let writer = Writer::new(context, &self.field_manager, dry_run)?;
         let place = Place::new(info, &key.namespace, &key.name);
-        writer.patch(place, &Patch::Strategic(patch)).await.map_err(|error| failed(&error))
+        writer.patch(place, &Patch::Strategic(patch)).await.map_err(told)
     }
 }
 

@@ -156,7 +156,7 @@ fn no_arguments(command: &str, arguments: &[String]) -> Result<(), CommandError>
 }
 
 /// The resources that the server serves, as its discovery lists them.
-async fn served(context: &Context) -> Result<Vec<&'static ResourceInfo>, CommandError> {
+pub(crate) async fn served(context: &Context) -> Result<Vec<&'static ResourceInfo>, CommandError> {
     let reply = context.request(context.client()?.discovery()).await?;
     let groups = Object::from_slice(&reply.groups)?;
     let mut found = Vec::new();

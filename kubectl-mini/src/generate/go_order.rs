@@ -271,6 +271,22 @@ const ORDER: &[(&str, &[&str])] = &[
             "preemptionPolicy",
         ],
     ),
+    (
+        "v1.PodDisruptionBudgetSpec",
+        &["minAvailable", "selector", "maxUnavailable", "unhealthyPodEvictionPolicy"],
+    ),
+    (
+        "v1.PodDisruptionBudgetStatus",
+        &[
+            "observedGeneration",
+            "disruptedPods",
+            "disruptionsAllowed",
+            "currentHealthy",
+            "desiredHealthy",
+            "expectedPods",
+            "conditions",
+        ],
+    ),
     ("v1.NodeSpec", &["podCIDR", "podCIDRs", "providerID", "unschedulable", "taints"]),
 ];
 

@@ -53,7 +53,7 @@ impl Columns {
         let mut lines = text.lines();
         let (Some(headers), Some(paths)) = (lines.next(), lines.next()) else {
             return refuse(
-                "invalid custom columns template, missing second line. Expected format is one line of space separated column headers, one line of space separated column fieldSpecs.",
+                "invalid template, missing spec line. Expected format is one line of space separated headers, one line of space separated column specs.",
             );
         };
         let headers: Vec<&str> = headers.split_whitespace().collect();

@@ -17,7 +17,7 @@ use apimachinery::{
 };
 use serde_json::Value;
 
-use super::type_of;
+use super::{syntax, type_of};
 use crate::{context::Context, errors::CommandError};
 
 /// `-f`, `-R` and `-k`.
@@ -252,41 +252,46 @@ pub fn read_manifests(
     Ok(manifests)
 }
 
+/// Reads the manifests of a text that stands in no file; messages call it `name`.
+///
+/// # Errors
+/// When the namespace cannot be found out, or the text is no YAML.
+pub fn read_text(
+    context: &Context,
+    text: &str,
+    name: &str,
+) -> Result<Vec<Result<Manifest, CommandError>>, CommandError> {
+    let namespace = context.namespace()?;
+    let objects = parse(text, name)?;
+    let read = objects
+        .into_iter()
+        .map(|object| object.and_then(|object| manifest(context, object, name, &namespace)));
+    Ok(read.collect())
+}
+
+/// What kubectl says of an object that belongs to another namespace than the command.
+#[must_use]
+pub fn wrong_namespace(given: &str, expected: &str) -> CommandError {
+    CommandError::message(format!(
+        "the namespace from the provided object {} does not match the namespace {}. You must pass '--namespace={given}' to perform this operation.",
+        go_quote(given),
+        go_quote(expected),
+    ))
+}
+
 /// The objects of a text; a list gives its items.
 fn parse(text: &str, name: &str) -> Result<Vec<Result<Object, CommandError>>, CommandError> {
-    let documents = yaml::read(text, name).map_err(|error| {
-        CommandError::message(format!("error parsing {name}: {}", explain(text, &error)))
-    })?;
+    let unreadable = |told: String| CommandError::message(format!("error parsing {name}: {told}"));
+    let documents =
+        yaml::read(text, name).map_err(|error| unreadable(syntax::explain(text, &error)))?;
+    if let Some(separator) = syntax::bad_separator(text) {
+        return Err(unreadable(format!("invalid Yaml document separator: {separator}")));
+    }
     let mut objects = Vec::new();
     for Document { value, .. } in documents {
         flatten(value, name, &mut objects);
     }
     Ok(objects)
-}
-
-/// kubectl's YAML errors name the conversion that failed.
-fn explain(text: &str, error: &yaml::YamlError) -> String {
-    if text.trim_start().starts_with('{') && error.message.contains("EOF") {
-        return "unexpected EOF".to_owned();
-    }
-    format!("error converting YAML to JSON: {}", go_message(error))
-}
-
-/// goyaml does not say what it was parsing, and counts lines from 0 where the parser fails, not where the scanner does.
-fn go_message(error: &yaml::YamlError) -> String {
-    let told = |context: &str| {
-        let problem = error.message.strip_prefix(context)?.split_once(", ")?;
-        Some(problem.1)
-    };
-    if error.content {
-        return error.go_message();
-    }
-    match (told("while parsing"), told("while scanning")) {
-        (Some(problem), _) if error.line < 2 => format!("yaml: {problem}"),
-        (Some(problem), _) => format!("yaml: line {}: {problem}", error.line - 1),
-        (_, Some(problem)) => format!("yaml: line {}: {problem}", error.line),
-        _ => error.go_message(),
-    }
 }
 
 fn flatten(value: Value, name: &str, objects: &mut Vec<Result<Object, CommandError>>) {
@@ -350,12 +355,7 @@ fn manifest(
         if object.namespace().is_empty() {
             object.set(&["metadata", "namespace"], default_namespace);
         } else if context.namespace_is_enforced() && object.namespace() != default_namespace {
-            return Err(CommandError::message(format!(
-                "the namespace from the provided object {} does not match the namespace {}. You must pass '--namespace={}' to perform this operation.",
-                go_quote(object.namespace()),
-                go_quote(default_namespace),
-                object.namespace()
-            )));
+            return Err(wrong_namespace(object.namespace(), default_namespace));
         }
         object.namespace().clone_into(&mut namespace);
     }

@@ -1,10 +1,12 @@
-//! Describes configuration: ConfigMaps, Secrets, Namespaces, PriorityClasses.
+//! Describes configuration: ConfigMaps, Secrets, Namespaces, PriorityClasses, PodDisruptionBudgets.
 
 use apimachinery::{
     api::{
         core::{ConfigMap, Namespace, Secret},
+        policy::PodDisruptionBudget,
         scheduling::PriorityClass,
     },
+    labels::format_label_selector,
     object::Object,
 };
 
@@ -96,6 +98,34 @@ pub(super) async fn priority_class<'a>(
     text.field(0, "Description", class.description.as_deref().unwrap_or_default());
     let annotations = class.metadata.annotations.iter().map(|(k, v)| (k.as_str(), v.as_str()));
     text.field(0, "Annotations", table::format_labels(annotations));
+    text.events(related.events(object).await);
+    Ok(text)
+}
+
+pub(super) async fn disruption_budget<'a>(
+    object: &'a Object,
+    related: &'a Related<'a>,
+    mut text: Text<'a>,
+) -> Result<Text<'a>, CommandError> {
+    let budget: PodDisruptionBudget = view(object)?;
+    text.field(0, "Name", object.name());
+    text.field(0, "Namespace", object.namespace());
+    if let Some(amount) = &budget.spec.min_available {
+        text.field(0, "Min available", amount);
+    } else if let Some(amount) = &budget.spec.max_unavailable {
+        text.field(0, "Max unavailable", amount);
+    }
+    match &budget.spec.selector {
+        Some(selector) => text.field(0, "Selector", format_label_selector(Some(selector))),
+        None => text.field(0, "Selector", "<unset>"),
+    }
+    let status = &budget.status;
+    text.line(0, "Status:");
+    // Four spaces, where other texts have two.
+    text.field(2, "Allowed disruptions", status.disruptions_allowed.unwrap_or_default());
+    text.field(2, "Current", status.current_healthy.unwrap_or_default());
+    text.field(2, "Desired", status.desired_healthy.unwrap_or_default());
+    text.field(2, "Total", status.expected_pods.unwrap_or_default());
     text.events(related.events(object).await);
     Ok(text)
 }

@@ -1,7 +1,13 @@
 //! What is there now: as tables, or as objects.
 
-use apimachinery::{object::ObjectKey, resource::ResourceInfo, status::Status};
-use client::{IncludeObject, ListOptions, Table};
+use apimachinery::{
+    duration::HumanDuration, object::ObjectKey, resource::ResourceInfo, status::Status,
+};
+use client::{
+    IncludeObject, ListOptions, Table,
+    api::{Column, Row},
+};
+use jiff::Timestamp;
 
 use super::Get;
 use crate::{
@@ -24,7 +30,7 @@ pub(super) async fn tables(
     let chunk_size = if get.sort_by.is_some() { 0 } else { get.chunk_size };
     let mut tables: Vec<(&'static ResourceInfo, Table)> = Vec::new();
     for target in &found.targets {
-        match table_of(context, target, include, chunk_size).await {
+        match table_for(get, context, target, include, chunk_size).await {
             Ok(table) => tables.push((target.info(), table)),
             Err(error) if get.ignore_not_found && error.is_not_found() => {}
             Err(error) => errors.push(error),
@@ -76,6 +82,66 @@ fn finish(
         out.push('\n');
     }
     out.push_str(&text);
+}
+
+/// The table that the flags ask for: the server's, of an object or a subresource, or our own.
+async fn table_for(
+    get: &Get,
+    context: &Context,
+    target: &Target,
+    include: IncludeObject,
+    chunk_size: i64,
+) -> Result<Table, CommandError> {
+    if !get.server_print {
+        let items = objects_of(get, context, target).await?;
+        return Ok(plain_table(items, context.clock.now()));
+    }
+    match target {
+        Target::Named { info, namespace, name, .. } if !get.subresource.is_empty() => {
+            let client = context.client()?;
+            let api = client.resource(info).namespace(namespace).subresource(&get.subresource);
+            context.request(api.get_table(name, include)).await
+        }
+        target => table_of(context, target, include, chunk_size).await,
+    }
+}
+
+async fn objects_of(
+    get: &Get,
+    context: &Context,
+    target: &Target,
+) -> Result<Vec<Item>, CommandError> {
+    match target {
+        Target::Named { info, namespace, name, .. } if !get.subresource.is_empty() => {
+            let client = context.client()?;
+            let api = client.resource(info).namespace(namespace).subresource(&get.subresource);
+            let object = context.request(api.get(name)).await?.object()?;
+            Ok(vec![Item { info, object }])
+        }
+        target => fetch(context, target, get.chunk_size).await,
+    }
+}
+
+/// kubectl's own table of what it does not know: names and ages.
+fn plain_table(items: Vec<Item>, now: Timestamp) -> Table {
+    let column = |name: &str, format: &str| Column {
+        name: name.to_owned(),
+        kind: "string".to_owned(),
+        format: format.to_owned(),
+        ..Column::default()
+    };
+    let row = |Item { object, .. }: Item| {
+        let age = object.creation_timestamp().map_or_else(
+            || "<unknown>".to_owned(),
+            |created| HumanDuration::between(created.0, now).to_string(),
+        );
+        Row { cells: vec![object.name().into(), age.into()], object: object.into_value() }
+    };
+    Table {
+        column_definitions: vec![column("Name", "name"), column("Age", "")],
+        rows: items.into_iter().map(row).collect(),
+        ..Table::default()
+    }
 }
 
 pub(super) async fn table_of(
@@ -143,7 +209,7 @@ pub(super) async fn objects(
     let mut errors = found.errors;
     let mut items: Vec<Item> = Vec::new();
     for target in &found.targets {
-        match fetch(context, target, get.chunk_size).await {
+        match objects_of(get, context, target).await {
             Ok(fetched) => items.extend(fetched),
             Err(error) if get.ignore_not_found && error.is_not_found() => {}
             Err(error) if found.single => return Err(error),

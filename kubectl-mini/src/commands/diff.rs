@@ -1,0 +1,264 @@
+//! `kubectl diff`: what `apply` would change.
+//!
+//! Each object is written twice, as it is and as a server-side dry run of the apply leaves it, into two folders, and a
+//! program compares these: `diff -u -N`, or what `KUBECTL_EXTERNAL_DIFF` names. Its exit code is ours.
+
+use std::{fs, path::Path, process::Stdio};
+
+use apimachinery::{object::Object, resource::ResourceInfo, yaml};
+use client::Patch;
+use serde_json::Value;
+use tokio::process::Command as Process;
+
+use super::apply::three_way;
+use crate::{
+    changing::{DryRun, Place, Writer, annotate_last_applied, with_source},
+    cli::Command,
+    context::Context,
+    errors::CommandError,
+    resources::{FileFlags, Selection, Target},
+};
+
+/// Compares what is with what apply would make of it.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Diff {
+    /// None.
+    pub arguments: Vec<String>,
+    /// Which files.
+    #[command(flatten)]
+    pub files: FileFlags,
+    /// Name of the manager used to track field ownership.
+    #[arg(long, default_value = "kubectl-client-side-apply")]
+    pub field_manager: String,
+    /// Selector (label query) to filter on, supports '=', '==', '!=', 'in', 'notin'.
+    #[arg(long, short = 'l')]
+    pub selector: Option<String>,
+    /// Refused: the cluster has no server-side apply yet.
+    #[arg(long)]
+    pub server_side: bool,
+    /// Refused: pruning is not supported.
+    #[arg(long)]
+    pub prune: bool,
+}
+
+impl Command for Diff {
+    const NAME: &'static str = "diff";
+    const ABOUT: &'static str = "Diff the live version against a would-be applied version";
+    const USAGE: &'static str = "diff -f FILENAME";
+    const HELP: &'static str = "Show what apply would change, without changing it.
+
+ The program of KUBECTL_EXTERNAL_DIFF compares, else 'diff -u -N'. The exit code is 0 where nothing differs, 1 where something does, more after an error.";
+    const EXAMPLES: &'static str = "# What would this file change?
+kubectl-mini diff -f pod.json
+
+# The same, read from standard input
+cat service.yaml | kubectl-mini diff -f -";
+
+    async fn run(self, context: &Context) -> Result<(), CommandError> {
+        if !self.arguments.is_empty() {
+            let message = format!("Unexpected args: [{}]", self.arguments.join(" "));
+            return Err(failed(&CommandError::usage(Self::NAME, message)));
+        }
+        self.compare(context).await.map_err(|error| match error {
+            ended @ CommandError::Exit { .. } => ended,
+            error => failed(&error),
+        })
+    }
+}
+
+/// Errors of diff end with more than 1, which means a difference.
+fn failed(error: &CommandError) -> CommandError {
+    let (text, _) = crate::errors::report(error, "");
+    CommandError::Exit { text, code: 2 }
+}
+
+impl Diff {
+    async fn compare(&self, context: &Context) -> Result<(), CommandError> {
+        if self.server_side {
+            return Err(CommandError::message(
+                "server-side apply is not supported by this cluster; leave --server-side out",
+            ));
+        }
+        if self.prune {
+            return Err(CommandError::message("pruning (--prune) is not supported"));
+        }
+        if self.files.is_empty() {
+            return Err(CommandError::message("must specify one of -f and -k"));
+        }
+        let selection = Selection {
+            files: self.files.clone(),
+            labels: self.selector.clone(),
+            ..Selection::default()
+        };
+        let targets = selection.targets(context).await?;
+        let unwritable =
+            |error: std::io::Error| CommandError::message(format!("temporary files: {error}"));
+        let folder = tempfile::Builder::new().prefix("kubectl-diff-").tempdir();
+        let folder = folder.map_err(unwritable)?;
+        let sides = [folder.path().join("LIVE"), folder.path().join("MERGED")];
+        for side in &sides {
+            fs::create_dir(side).map_err(unwritable)?;
+        }
+        let writer = Writer::new(context, &self.field_manager, DryRun::Server)?;
+        let mut errors = targets.errors;
+        for target in targets.targets {
+            match states(context, &writer, target).await {
+                Ok((name, states)) => {
+                    for (side, state) in sides.iter().zip(states) {
+                        let Some(state) = state else { continue };
+                        let text = yaml::emit(&Value::Object(state.0));
+                        fs::write(side.join(&name), text).map_err(unwritable)?;
+                    }
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        CommandError::gather(errors)?;
+        run_program(context, &sides[0], &sides[1]).await
+    }
+}
+
+/// The name of an object's files, and what stands in them: as it is, and as it would be.
+async fn states(
+    context: &Context,
+    writer: &Writer<'_>,
+    target: Target,
+) -> Result<(String, [Option<Object>; 2]), CommandError> {
+    let Target::Named { info, namespace, name, manifest: Some((mut manifest, source)) } = target
+    else {
+        return Err(CommandError::message("no objects passed to diff"));
+    };
+    annotate_last_applied(&mut manifest, false);
+    let place = Place::new(info, &namespace, &name);
+    let client = context.client()?;
+    let live = context.request(client.get_object(info, &namespace, &name)).await;
+    let mut sides = match live {
+        Ok(live) => {
+            let patch = three_way(info, &live, &manifest)?;
+            let (Patch::Strategic(value) | Patch::Merge(value)) = &patch else {
+                return Err(CommandError::message("no objects passed to diff"));
+            };
+            let merged = if value.as_object().is_some_and(serde_json::Map::is_empty) {
+                live.clone()
+            } else {
+                let patched = writer.patch(place, &patch).await;
+                patched.map_err(|error| with_source(error, "patching", &source))?
+            };
+            [Some(live), Some(merged)]
+        }
+        Err(error) if error.is_not_found() => {
+            let created = writer.create(place, &manifest).await;
+            [None, Some(created.map_err(|error| with_source(error, "creating", &source))?)]
+        }
+        Err(error) => return Err(error),
+    };
+    for object in sides.iter_mut().flatten() {
+        object.remove(&["metadata", "managedFields"]);
+    }
+    if info.kind == "Secret" {
+        mask(&mut sides);
+    }
+    Ok((file_name(info, &namespace, &name), sides))
+}
+
+/// `apps.v1.Deployment.default.web`.
+fn file_name(info: &ResourceInfo, namespace: &str, name: &str) -> String {
+    let group = if info.group.is_empty() { String::new() } else { format!("{}.", info.group) };
+    format!("{group}{}.{}.{namespace}.{name}", info.version, info.kind)
+}
+
+/// Hides the values of a Secret; where they differ, that can be seen.
+fn mask(sides: &mut [Option<Object>; 2]) {
+    let value = |object: &Option<Object>, key: &str| {
+        object.as_ref().and_then(|object| object.get(&["data", key]).cloned())
+    };
+    let keys: Vec<String> = sides
+        .iter()
+        .flatten()
+        .filter_map(|object| object.get(&["data"])?.as_object())
+        .flat_map(|data| data.keys().cloned())
+        .collect();
+    for key in keys {
+        let (before, after) = (value(&sides[0], &key), value(&sides[1], &key));
+        let hidden = match (&before, &after) {
+            (Some(before), Some(after)) if before != after => ["*** (before)", "*** (after)"],
+            _ => ["***", "***"],
+        };
+        for (object, hidden) in sides.iter_mut().flatten().zip(hidden) {
+            if object.get(&["data", &key]).is_some() {
+                object.set(&["data", &key], hidden);
+            }
+        }
+    }
+}
+
+async fn run_program(context: &Context, live: &Path, merged: &Path) -> Result<(), CommandError> {
+    let external = context.environment.diff_program.as_deref().unwrap_or_default();
+    let mut words = external.split_whitespace();
+    let (program, arguments): (&str, Vec<&str>) = match words.next() {
+        // kubectl hands on plain words only.
+        Some(program) => (
+            program,
+            words
+                .filter(|word| word.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '='))
+                .collect(),
+        ),
+        None => ("diff", vec!["-u", "-N"]),
+    };
+    let output = Process::new(program)
+        .args(arguments)
+        .args([live, merged])
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .map_err(|error| {
+            let why = match error.kind() {
+                std::io::ErrorKind::NotFound => "executable file not found in $PATH".to_owned(),
+                _ => error.to_string(),
+            };
+            CommandError::message(format!("failed to run {program:?}: exec: {program:?}: {why}"))
+        })?;
+    context.print_bytes(&output.stdout)?;
+    context.print_err_bytes(&output.stderr)?;
+    match output.status.code() {
+        Some(0) => Ok(()),
+        code => Err(CommandError::Exit {
+            text: if code == Some(1) { String::new() } else { format!("error: {}", output.status) },
+            code: code.and_then(|code| u8::try_from(code).ok()).unwrap_or(2),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use apimachinery::resource;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn files_are_named_after_their_objects() {
+        assert_eq!(file_name(&resource::PODS, "ns", "web"), "v1.Pod.ns.web");
+        assert_eq!(file_name(&resource::DEPLOYMENTS, "ns", "d"), "apps.v1.Deployment.ns.d");
+        assert_eq!(file_name(&resource::NODES, "", "n"), "v1.Node..n");
+    }
+
+    #[test]
+    fn secrets_stay_secret() {
+        let secret = |data| Object::from_value(json!({ "kind": "Secret", "data": data })).ok();
+        let mut sides = [
+            secret(json!({ "a": "1", "b": "2" })),
+            secret(json!({ "a": "1", "b": "3", "c": "4" })),
+        ];
+        mask(&mut sides);
+        let data: Vec<_> =
+            sides.iter().flatten().filter_map(|object| object.get(&["data"]).cloned()).collect();
+        assert_eq!(
+            data,
+            [
+                json!({ "a": "***", "b": "*** (before)" }),
+                json!({ "a": "***", "b": "*** (after)", "c": "***" })
+            ]
+        );
+    }
+}
