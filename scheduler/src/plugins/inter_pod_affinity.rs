@@ -4,7 +4,7 @@
 //! anti-affinity forbids this pod, where pods match its required affinity, and where pods match its required
 //! anti-affinity. Filter then looks up the node's own labels only.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use apimachinery::{
     api::{
@@ -139,20 +139,42 @@ impl AffinityTerms {
 }
 
 /// Counts by topology key and value.
-type Counts = HashMap<(String, String), i64>;
+#[derive(Clone, Debug, Default)]
+struct Counts(BTreeMap<String, HashMap<String, i64>>);
 
-fn add(counts: &mut Counts, key: &str, node: &NodeInfo, by: i64) {
-    if let Some(value) = node.labels().get(key) {
-        *counts.entry((key.to_owned(), value.clone())).or_default() += by;
+impl Counts {
+    fn add(&mut self, key: &str, node: &NodeInfo, by: i64) {
+        let Some(value) = node.labels().get(key) else { return };
+        // Keys and values repeat from pod to pod: the text is copied for the first only.
+        if !self.0.contains_key(key) {
+            self.0.insert(key.to_owned(), HashMap::new());
+        }
+        let Some(values) = self.0.get_mut(key) else { return };
+        match values.get_mut(value) {
+            Some(count) => *count += by,
+            None => {
+                values.insert(value.clone(), by);
+            }
+        }
     }
-}
 
-fn count(counts: &Counts, key: &str, node: &NodeInfo) -> i64 {
-    node.labels()
-        .get(key)
-        .and_then(|value| counts.get(&(key.to_owned(), value.clone())))
-        .copied()
-        .unwrap_or(0)
+    fn at(&self, key: &str, node: &NodeInfo) -> i64 {
+        let values = self.0.get(key).zip(node.labels().get(key));
+        values.and_then(|(values, value)| values.get(value)).copied().unwrap_or(0)
+    }
+
+    /// The counts of all the node's domains.
+    fn of(&self, node: &NodeInfo) -> impl Iterator<Item = i64> {
+        self.0.keys().map(|key| self.at(key, node))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn any_positive(&self) -> bool {
+        self.0.values().flat_map(HashMap::values).any(|count| *count > 0)
+    }
 }
 
 #[derive(Clone)]
@@ -169,18 +191,18 @@ impl Tables {
         let namespaces = &self.snapshot_namespaces;
         for term in &existing.affinity.required_anti {
             if term.matches(pod, namespaces) {
-                add(&mut self.existing_anti, &term.topology_key, node, by);
+                self.existing_anti.add(&term.topology_key, node, by);
             }
         }
         let required = &pod.affinity.required;
         if !required.is_empty() && required.iter().all(|t| t.matches(existing, namespaces)) {
             for term in required {
-                add(&mut self.affinity, &term.topology_key, node, by);
+                self.affinity.add(&term.topology_key, node, by);
             }
         }
         for term in &pod.affinity.required_anti {
             if term.matches(existing, namespaces) {
-                add(&mut self.anti_affinity, &term.topology_key, node, by);
+                self.anti_affinity.add(&term.topology_key, node, by);
             }
         }
     }
@@ -268,9 +290,9 @@ impl PreFilter for InterPodAffinity {
                 namespaces: snapshot.namespaces.clone(),
                 ..Snapshot::default()
             },
-            existing_anti: Counts::new(),
-            affinity: Counts::new(),
-            anti_affinity: Counts::new(),
+            existing_anti: Counts::default(),
+            affinity: Counts::default(),
+            anti_affinity: Counts::default(),
         };
         for node in snapshot.nodes.iter() {
             for existing in &node.pods {
@@ -302,26 +324,23 @@ impl Filter for InterPodAffinity {
         let Some(tables) = state.read::<Tables>(NAME) else { return Ok(()) };
         let required = &pod.affinity.required;
         let labelled = required.iter().all(|t| node.labels().contains_key(&t.topology_key));
-        let near = required.iter().all(|t| count(&tables.affinity, &t.topology_key, node) > 0);
+        let near = required.iter().all(|t| tables.affinity.at(&t.topology_key, node) > 0);
         // The first pod of a group that wants to be together matches itself.
         let first = || {
-            tables.affinity.values().all(|n| *n <= 0)
+            !tables.affinity.any_positive()
                 && required.iter().all(|t| t.matches(pod, &tables.snapshot_namespaces))
         };
         if !labelled || !(near || first()) {
             return Err(Rejection::unresolvable(NAME, "node(s) didn't match pod affinity rules"));
         }
         let anti = &pod.affinity.required_anti;
-        if anti.iter().any(|t| count(&tables.anti_affinity, &t.topology_key, node) > 0) {
+        if anti.iter().any(|t| tables.anti_affinity.at(&t.topology_key, node) > 0) {
             return Err(Rejection::unschedulable(
                 NAME,
                 "node(s) didn't match pod anti-affinity rules",
             ));
         }
-        let refused = node.labels().iter().any(|(key, value)| {
-            tables.existing_anti.get(&(key.clone(), value.clone())).is_some_and(|n| *n > 0)
-        });
-        if !tables.existing_anti.is_empty() && refused {
+        if tables.existing_anti.of(node).any(|count| count > 0) {
             return Err(Rejection::unschedulable(
                 NAME,
                 "node(s) didn't satisfy existing pods anti-affinity rules",
@@ -343,7 +362,7 @@ impl PreScore for InterPodAffinity {
         if nodes.is_empty() || (!own && snapshot.pods_with_affinity == 0) {
             return false;
         }
-        let mut scores = Counts::new();
+        let mut scores = Counts::default();
         for node in snapshot.nodes.iter() {
             for existing in &node.pods {
                 let theirs = &existing.affinity;
@@ -354,7 +373,7 @@ impl PreScore for InterPodAffinity {
                     |terms: &[Term], target: &PodInfo, sign: i64, fixed: Option<i64>| {
                         for term in terms.iter().filter(|t| t.matches(target, snapshot)) {
                             let weight = fixed.unwrap_or(term.weight);
-                            add(&mut scores, &term.topology_key, node, sign * weight);
+                            scores.add(&term.topology_key, node, sign * weight);
                         }
                     };
                 weigh(&pod.affinity.preferred, existing, 1, None);
@@ -373,10 +392,7 @@ impl PreScore for InterPodAffinity {
 impl Score for InterPodAffinity {
     fn run(&self, state: &CycleState, _: &PodInfo, node: &NodeInfo) -> i64 {
         let Some(scores) = state.read::<Counts>(SCORE) else { return 0 };
-        node.labels()
-            .iter()
-            .filter_map(|(key, value)| scores.get(&(key.clone(), value.clone())))
-            .sum()
+        scores.of(node).sum()
     }
 
     #[expect(
