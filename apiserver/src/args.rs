@@ -8,7 +8,8 @@ use std::{
 
 use anyhow::Context as _;
 use apiserver::{
-    Config, StorageKind, TlsListener, kubelet::NodeAnnotationDialer,
+    Config, StorageKind, TlsListener, authentication::token::TokenKey,
+    kubelet::NodeAnnotationDialer,
     registry::allocators::Ipv4Range,
 };
 use clap::Parser;
@@ -48,6 +49,9 @@ pub(crate) struct Args {
     /// Key of that certificate.
     #[arg(long, requires = "kubelet_client_certificate")]
     kubelet_client_key: Option<PathBuf>,
+    /// Key that signs the tokens of ServiceAccounts: ECDSA P-256, PKCS#8 PEM. Without it they end with this process.
+    #[arg(long)]
+    service_account_signing_key_file: Option<PathBuf>,
     /// Addresses of Services.
     #[arg(long, default_value = "10.96.0.0/12", value_parser = address_range)]
     service_cluster_ip_range: Ipv4Range,
@@ -75,6 +79,11 @@ impl Args {
             _ => None,
         };
         let kubelets = Arc::new(NodeAnnotationDialer::new(client_ca_pem.clone(), client));
+        let token_key = match &self.service_account_signing_key_file {
+            Some(path) => TokenKey::from_pem(&read(path)?)
+                .with_context(|| path.display().to_string())?,
+            None => TokenKey::generate(),
+        };
         let mut listeners = Vec::new();
         if let Some(path) = &self.unix_socket {
             listeners.push(
@@ -93,6 +102,7 @@ impl Args {
             service_addresses: self.service_cluster_ip_range,
             node_ports: self.service_node_port_range,
             advertise_address: self.advertise_address,
+            token_key,
             ..Config::new(Clock::real(), kubelets)
         })
     }

@@ -3,19 +3,24 @@
 //! | connection | user |
 //! |---|---|
 //! | TLS with a client certificate of the cluster's CA | its common name; its organizations are the groups |
-//! | TLS without | `system:anonymous`, who may see health and version |
+//! | TLS without, but with a bearer token | the token's ServiceAccount ([`token`], [`accounts`]) |
+//! | TLS with neither | `system:anonymous`, who may see health and version |
 //! | Unix socket, from a process of our own user | the administrator: whoever that is can read the CA's key, too |
 //! | in-process | what the connector states |
 //!
 //! Whoever may `impersonate` can act as somebody else ([`Impersonation`]).
 //!
-//! Bearer tokens are not served yet: a request that carries one is refused (401), not taken for anonymous.
+//! A token that is not accepted is refused (401), not taken for anonymous.
+
+pub mod accounts;
+pub mod token;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use apimachinery::{resource::ResourceInfo, status::Status};
 use component_base::transport::PeerIdentity;
 
+use self::accounts::Accounts;
 use crate::{
     authorization::MASTERS,
     request::{UserInfo, pseudo_resource},
@@ -26,22 +31,40 @@ pub const ANONYMOUS: &str = "system:anonymous";
 const AUTHENTICATED: &str = "system:authenticated";
 const UNAUTHENTICATED: &str = "system:unauthenticated";
 
-/// Finds the user of a request.
+/// Finds the user of a request. `authorization` is its header of that name, empty when there is none; a certificate goes
+/// before it.
 ///
 /// # Errors
-/// Unauthorized, for credentials that cannot be checked.
-pub fn authenticate(identity: &PeerIdentity, has_token: bool) -> Result<Arc<UserInfo>, Status> {
-    if has_token {
-        return Err(Status::unauthorized());
-    }
+/// Unauthorized, for credentials that are not accepted.
+pub async fn authenticate(
+    identity: &PeerIdentity,
+    authorization: &str,
+    accounts: &Accounts,
+) -> Result<Arc<UserInfo>, Status> {
     let (name, groups) = match identity {
-        PeerIdentity::Anonymous => return Ok(Arc::new(user(ANONYMOUS, &[], UNAUTHENTICATED))),
+        PeerIdentity::Anonymous if authorization.is_empty() => {
+            return Ok(Arc::new(user(ANONYMOUS, &[], UNAUTHENTICATED)));
+        }
+        PeerIdentity::Anonymous => {
+            let token = bearer(authorization).ok_or_else(Status::unauthorized)?;
+            let (user, _) = accounts.user(token, &[]).await.map_err(|reason| {
+                tracing::debug!(reason, "a bearer token was refused");
+                Status::unauthorized()
+            })?;
+            return Ok(Arc::new(user));
+        }
         PeerIdentity::Certificate { user, groups } | PeerIdentity::InProcess { user, groups } => {
             (user.as_str(), groups.clone())
         }
         PeerIdentity::Unix { .. } => ("kubernetes-admin", vec![MASTERS.to_owned()]),
     };
     Ok(Arc::new(user(name, &groups, AUTHENTICATED)))
+}
+
+/// The token of an `Authorization` header.
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
 }
 
 fn user(name: &str, groups: &[String], class: &str) -> UserInfo {
@@ -157,28 +180,39 @@ fn service_account(user: &str) -> Option<(&str, &str)> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_connection_names_the_user() {
-        let check = |identity: PeerIdentity, name: &str, groups: &[&str]| {
-            let user = authenticate(&identity, false).unwrap();
+    #[tokio::test]
+    async fn the_connection_names_the_user() {
+        let clock = component_base::clock::Clock::real();
+        let engine = crate::storage::engine::memory::MemoryEngine;
+        let store =
+            crate::storage::Store::open(engine, crate::storage::StoreConfig::new(clock.clone()))
+                .unwrap();
+        let accounts = Accounts::new(token::TokenKey::generate(), Arc::new(store), clock);
+        let check = async |identity: PeerIdentity, name: &str, groups: &[&str]| {
+            let user = authenticate(&identity, "", &accounts).await.unwrap();
             assert_eq!(
                 (user.name.as_str(), user.groups.iter().map(String::as_str).collect::<Vec<_>>()),
                 (name, groups.to_vec())
             );
         };
-        check(PeerIdentity::Anonymous, "system:anonymous", &["system:unauthenticated"]);
+        check(PeerIdentity::Anonymous, "system:anonymous", &["system:unauthenticated"]).await;
         let (user, groups) = ("system:node:node-1".to_owned(), vec!["system:nodes".to_owned()]);
         check(
             PeerIdentity::Certificate { user, groups },
             "system:node:node-1",
             &["system:nodes", "system:authenticated"],
-        );
+        )
+        .await;
         check(
             PeerIdentity::Unix { uid: 1, pid: None },
             "kubernetes-admin",
             &["system:masters", "system:authenticated"],
-        );
-        assert!(authenticate(&PeerIdentity::Anonymous, true).unwrap_err().is_unauthorized());
+        )
+        .await;
+        for header in ["Bearer x.y.z", "Basic YTpi", "Bearer ", "nonsense"] {
+            let refused = authenticate(&PeerIdentity::Anonymous, header, &accounts).await;
+            assert!(refused.unwrap_err().is_unauthorized(), "{header}");
+        }
     }
 
     #[test]

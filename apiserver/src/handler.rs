@@ -12,6 +12,7 @@ mod evict;
 mod read;
 pub(crate) mod review;
 mod stream;
+mod token;
 mod write;
 
 use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::FactFinder,
+    authentication::accounts::Accounts,
     authorization::Authorizer,
     metrics::RequestMetrics,
     registry::{
@@ -109,6 +111,8 @@ pub struct Handler {
     deps: Arc<StoreDeps>,
     stores: HashMap<(&'static str, &'static str), Arc<Store>>,
     authorizer: Arc<Authorizer>,
+    /// Who holds which token.
+    pub(crate) accounts: Arc<Accounts>,
     facts: FactFinder,
     metrics: RequestMetrics,
     reads: Semaphore,
@@ -121,6 +125,7 @@ impl Handler {
         strategies: Vec<Arc<dyn Strategy>>,
         deps: Arc<StoreDeps>,
         authorizer: Arc<Authorizer>,
+        accounts: Arc<Accounts>,
         limits: InFlightLimits,
         metrics: &Registry,
         shutdown: CancellationToken,
@@ -137,6 +142,7 @@ impl Handler {
             deps,
             stores,
             authorizer,
+            accounts,
             metrics: RequestMetrics::new(metrics),
             reads: Semaphore::new(limits.reads),
             writes: Semaphore::new(limits.writes),

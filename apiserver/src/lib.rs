@@ -53,6 +53,7 @@ use component_base::{
 };
 
 use crate::{
+    authentication::{accounts::Accounts, token::TokenKey},
     authorization::Authorizer,
     faces::{
         grpc::GrpcFace,
@@ -109,6 +110,8 @@ pub struct Config {
     pub advertise_address: Ipv4Addr,
     /// The way to the kubelets.
     pub kubelets: Arc<dyn KubeletDialer>,
+    /// What signs the tokens of ServiceAccounts. Another key at the next start ends all of them.
+    pub token_key: TokenKey,
     /// Requests at one time.
     pub limits: InFlightLimits,
     /// Where metrics go.
@@ -128,6 +131,7 @@ impl Config {
             node_ports: (30000, 32767),
             advertise_address: Ipv4Addr::new(192, 168, 1, 100),
             kubelets,
+            token_key: TokenKey::generate(),
             limits: InFlightLimits::default(),
             metrics: Registry::new(),
         }
@@ -195,11 +199,14 @@ impl Server {
         allocators.load(&*storage).await?;
         let authorizer = Arc::new(Authorizer::new(storage.clone()));
         let watches = tokio_util::sync::CancellationToken::new();
+        let accounts =
+            Arc::new(Accounts::new(config.token_key, storage.clone(), config.clock.clone()));
         let deps = Arc::new(StoreDeps { storage, clock: config.clock, allocators });
         let handler = Arc::new(Handler::new(
             kinds::all(),
             deps,
             authorizer.clone(),
+            accounts,
             config.limits,
             &config.metrics,
             watches.clone(),
@@ -221,6 +228,7 @@ impl Server {
                 if done { Ok(()) } else { Err("the default objects are not stored yet".to_owned()) }
             }
         });
+        let port = address.map_or(6443, |address| address.port());
         let discovery = Arc::new(Discovery::default());
         let health = health::router(&checks, config.metrics);
         let rest = RestFace::new(
@@ -229,12 +237,13 @@ impl Server {
             config.kubelets.clone(),
             health,
             watches.clone(),
+            format!("https://{}:{port}", config.advertise_address),
         );
         let grpc = GrpcFace::new(handler.clone(), discovery, config.kubelets);
         let kubernetes = bootstrap::KubernetesService {
             cluster_ip: config.service_addresses.address(0),
             address: config.advertise_address,
-            port: address.map_or(6443, |address| address.port()),
+            port,
         };
         Ok(Self {
             store,

@@ -93,7 +93,10 @@ impl GrpcFace {
             .connection
             .as_ref()
             .ok_or_else(|| Status::internal("a request without a connection"))?;
-        let user = authenticate(&connection.identity, parts.headers.contains_key("authorization"))?;
+        let authorization = parts.headers.get("authorization");
+        let authorization = authorization.and_then(|value| value.to_str().ok()).unwrap_or("");
+        let accounts = &self.handler.accounts;
+        let user = authenticate(&connection.identity, authorization, accounts).await?;
         let headers = parts
             .headers
             .iter()

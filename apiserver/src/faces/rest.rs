@@ -33,7 +33,7 @@ use self::{
     query::{Query, read_delete_options},
 };
 use crate::{
-    authentication::{Impersonation, authenticate},
+    authentication::{Impersonation, authenticate, token::TokenKey},
     handler::{Handler, MAX_BODY},
     kubelet::KubeletDialer,
     request::{Request, RequestContext, UserInfo, Verb},
@@ -55,6 +55,8 @@ struct Inner {
     /// The connections that became streams, and what ends them.
     streams: TaskTracker,
     streams_end: CancellationToken,
+    /// Where pods and other clusters find this server, for the OpenID discovery document.
+    public_url: String,
 }
 
 impl RestFace {
@@ -64,10 +66,20 @@ impl RestFace {
         kubelets: Arc<dyn KubeletDialer>,
         health: Router,
         streams_end: CancellationToken,
+        public_url: String,
     ) -> Self {
         let openapi = OpenApi::default();
         let streams = TaskTracker::new();
-        let inner = Inner { handler, discovery, openapi, kubelets, health, streams, streams_end };
+        let inner = Inner {
+            handler,
+            discovery,
+            openapi,
+            kubelets,
+            health,
+            streams,
+            streams_end,
+            public_url,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -94,8 +106,9 @@ impl Inner {
             .extensions()
             .get::<ConnectionInfo>()
             .ok_or_else(|| Status::internal("a request without a connection"))?;
-        let has_token = request.headers().contains_key(header::AUTHORIZATION);
-        let mut user = authenticate(&connection.identity, has_token)?;
+        let authorization = text(request.headers(), header::AUTHORIZATION);
+        let accounts = &self.handler.accounts;
+        let mut user = authenticate(&connection.identity, authorization, accounts).await?;
         let mut impersonator = None;
         let headers = request
             .headers()
@@ -200,6 +213,18 @@ impl Inner {
         }
         if matches!(path.as_str(), "/version" | "/version/") {
             return Ok(respond::json(StatusCode::OK, self.discovery.version.clone()));
+        }
+        if path == "/openid/v1/jwks" {
+            let keys = self.handler.accounts.key.jwks().to_string();
+            return Ok(respond::with_type(
+                StatusCode::OK,
+                "application/jwk-set+json",
+                Body::from(keys),
+            ));
+        }
+        if path == "/.well-known/openid-configuration" {
+            let document = TokenKey::discovery(&format!("{}/openid/v1/jwks", self.public_url));
+            return Ok(respond::json(StatusCode::OK, document.to_string().into()));
         }
         if path == "/openapi/v2" {
             let wanted = text(request.headers(), header::ACCEPT);

@@ -21,6 +21,7 @@ use crate::{
 
 mod reviews;
 mod streams;
+mod tokens;
 
 struct Running {
     router: Router,

@@ -6,7 +6,7 @@
 
 use apimachinery::{
     api::{
-        authentication::{self, SelfSubjectReviewStatus},
+        authentication::{self, SelfSubjectReviewStatus, TokenReview, TokenReviewStatus},
         authorization::{
             FieldSelectorAttributes, LocalSubjectAccessReview, NonResourceAttributes,
             NonResourceRule, ResourceAttributes, ResourceRule, SelfSubjectAccessReview,
@@ -47,6 +47,7 @@ const REVIEWS: &[(&ResourceInfo, Fill)] = &[
     (&resource::LOCAL_SUBJECT_ACCESS_REVIEWS, |handler, context, object| {
         handler.review_local_subject(context, object).boxed()
     }),
+    (&resource::TOKEN_REVIEWS, |handler, _, object| handler.review_token(object).boxed()),
     (&resource::SELF_SUBJECT_RULES_REVIEWS, |handler, context, object| {
         handler.review_rules(context, object).boxed()
     }),
@@ -72,14 +73,16 @@ fn view<T: DeserializeOwned>(object: &Object) -> Result<T, Status> {
 }
 
 fn whoami(user: &UserInfo) -> SelfSubjectReviewStatus {
+    SelfSubjectReviewStatus { user_info: Some(user_info(user)) }
+}
+
+fn user_info(user: &UserInfo) -> authentication::UserInfo {
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    SelfSubjectReviewStatus {
-        user_info: Some(authentication::UserInfo {
-            username: some(&user.name),
-            uid: some(&user.uid),
-            groups: user.groups.clone(),
-            extra: user.extra.clone(),
-        }),
+    authentication::UserInfo {
+        username: some(&user.name),
+        uid: some(&user.uid),
+        groups: user.groups.clone(),
+        extra: user.extra.clone(),
     }
 }
 
@@ -198,6 +201,23 @@ impl Handler {
         };
         let reason = (!reason.is_empty()).then_some(reason);
         Ok(SubjectAccessReviewStatus { allowed, reason, ..SubjectAccessReviewStatus::default() })
+    }
+
+    async fn review_token(&self, object: &Object) -> Result<Value, Status> {
+        let review: TokenReview = view(object)?;
+        if review.spec.token.is_empty() {
+            return Err(Status::bad_request("token is required for TokenReview in authentication"));
+        }
+        let mut answer = TokenReviewStatus::default();
+        match self.accounts.user(&review.spec.token, &review.spec.audiences).await {
+            Ok((user, audiences)) => {
+                answer.authenticated = Some(true);
+                answer.user = Some(user_info(&user));
+                answer.audiences = audiences;
+            }
+            Err(reason) => answer.error = Some(reason),
+        }
+        status(&answer)
     }
 
     async fn review_rules(

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    authentication::{accounts::Accounts, token::TokenKey},
     bootstrap,
     registry::{
         allocators::{Allocators, Ipv4Range},
@@ -40,11 +41,14 @@ impl Chain {
         let range = Ipv4Range::parse("10.96.0.0/12").unwrap();
         let allocators = Arc::new(Allocators::new(range, (30000, 32767), clock.clone()));
         let authorizer = Arc::new(Authorizer::new(storage.clone()));
+        let accounts =
+            Arc::new(Accounts::new(TokenKey::generate(), storage.clone(), clock.clone()));
         let deps = Arc::new(StoreDeps { storage: storage.clone(), clock, allocators });
         let handler = Arc::new(Handler::new(
             kinds::all(),
             deps,
             authorizer,
+            accounts,
             InFlightLimits::default(),
             &Registry::new(),
             CancellationToken::new(),

@@ -38,6 +38,9 @@ impl Handler {
             return self.bind(store, context, body, warnings).await;
         }
         let object = self.read_object(store.info, context, body, warnings)?;
+        if context.subresource == "token" {
+            return self.request_token(store, context, &object).await;
+        }
         if context.subresource == "eviction" {
             return self.evict(store, context, object).await;
         }

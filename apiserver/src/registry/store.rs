@@ -122,7 +122,7 @@ impl Store {
     }
 
     /// A uid: version 4, random.
-    fn new_uid(&self) -> String {
+    pub(crate) fn new_uid(&self) -> String {
         let high = self.deps.clock.random_u64();
         let low = self.deps.clock.random_u64();
         let high = (high & 0xffff_ffff_ffff_0fff) | 0x4000;
