@@ -141,7 +141,7 @@ table! {
     RESOURCE_QUOTAS = entry("", "v1", "ResourceQuota", "resourcequota", "resourcequotas").short(&["quota"]);
     SECRETS = entry("", "v1", "Secret", "secret", "secrets").served();
     SERVICE_ACCOUNTS = entry("", "v1", "ServiceAccount", "serviceaccount", "serviceaccounts")
-        .short(&["sa"]).served();
+        .short(&["sa"]).sub(&[sub("token", "authentication.k8s.io", "v1", "TokenRequest", CREATE)]).served();
     SERVICES = entry("", "v1", "Service", "service", "services").short(&["svc"]).categories(ALL)
         .stored_in("services/specs").sub(&[status("", "Service")]).served();
 
@@ -162,7 +162,7 @@ table! {
     SELF_SUBJECT_REVIEWS = entry("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreview", "selfsubjectreviews")
         .cluster().verbs(CREATE).served();
     TOKEN_REVIEWS = entry("authentication.k8s.io", "v1", "TokenReview", "tokenreview", "tokenreviews")
-        .cluster().verbs(CREATE);
+        .cluster().verbs(CREATE).served();
 
     LOCAL_SUBJECT_ACCESS_REVIEWS = entry("authorization.k8s.io", "v1", "LocalSubjectAccessReview", "localsubjectaccessreview", "localsubjectaccessreviews")
         .verbs(CREATE).served();
