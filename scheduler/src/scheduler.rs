@@ -214,11 +214,12 @@ impl Scheduler {
         self.queue.remove(info.uid());
         self.nominator.remove(info.uid());
         self.others.remove(info.uid());
+        // To others an assumed pod is there only when its binding is confirmed.
         let assumed = self.cache.is_assumed(info.uid());
-        let former = self.cache.set_pod(info.clone(), node);
+        let former = self.cache.set_pod(info.clone(), node).filter(|_| !assumed);
         let events = match &former {
-            Some(former) if !assumed => assigned_pod_changes(former, &info),
-            _ => vec![ClusterEvent::AssignedPodAdd],
+            Some(former) => assigned_pod_changes(former, &info),
+            None => vec![ClusterEvent::AssignedPodAdd],
         };
         let subject = Subject::Pod { old: former.as_deref(), new: Some(&info) };
         self.happened(&events, subject, now);

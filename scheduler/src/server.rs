@@ -5,6 +5,9 @@
 //! assumed pods are made of what the API server says then, and nothing of a former leadership is left over. Who loses the
 //! leadership ends, as Kubernetes' scheduler does, and is started afresh by whoever watches over it.
 //!
+//! Nothing is decided before every follower has delivered its first list: a pod must not take the room of one that is
+//! merely further down in it.
+//!
 //! While it leads, one task owns the [`Scheduler`] and is its only user. [Followers](follow) send it changes over a bounded
 //! channel; [writes](writer) run beside it, a limited number at a time, and tell it only when a binding fails; questions
 //! for [explanations](endpoint) wait in a channel of their own and are answered between attempts.
@@ -32,6 +35,14 @@ use crate::{
     metrics::Metrics,
     scheduler::{Input, Scheduler},
 };
+
+/// What the loop hears.
+enum Heard {
+    /// Something changed.
+    Change(Input),
+    /// A follower has told all that was there.
+    Listed,
+}
 
 /// Changes that may wait for the loop.
 const CHANNEL: usize = 1024;
@@ -99,33 +110,51 @@ impl Server {
         if let Some(path) = &self.endpoint_socket {
             endpoint::serve(path, asker, &shutdown);
         }
-        follow::<Namespace>(client, clock, &shutdown, &sender, Input::Namespace);
-        follow::<Node>(client, clock, &shutdown, &sender, Input::Node);
-        follow::<Service>(client, clock, &shutdown, &sender, Input::Service);
-        follow::<ReplicaSet>(client, clock, &shutdown, &sender, Input::ReplicaSet);
-        follow::<PodDisruptionBudget>(client, clock, &shutdown, &sender, Input::DisruptionBudget);
-        follow::<Pod>(client, clock, &shutdown, &sender, Input::Pod);
+        let followers = [
+            follow::<Namespace>(client, clock, &shutdown, &sender, Input::Namespace),
+            follow::<Node>(client, clock, &shutdown, &sender, Input::Node),
+            follow::<Service>(client, clock, &shutdown, &sender, Input::Service),
+            follow::<ReplicaSet>(client, clock, &shutdown, &sender, Input::ReplicaSet),
+            follow::<PodDisruptionBudget>(
+                client,
+                clock,
+                &shutdown,
+                &sender,
+                Input::DisruptionBudget,
+            ),
+            follow::<Pod>(client, clock, &shutdown, &sender, Input::Pod),
+        ]
+        .len();
         let writer = Writer::new(&self.config, &shutdown, sender);
         tokio::select! {
-            () = turns(&self.config, &writer, inputs, questions) => {}
+            () = turns(&self.config, &writer, inputs, questions, followers) => {}
             () = shutdown.cancelled() => {}
         }
     }
 }
 
-/// The loop: takes in what has happened, makes attempts while pods are ready for one, and waits.
+/// The loop: takes in what has happened, makes attempts while pods are ready for one, and waits. It begins when all
+/// `followers` have delivered their lists.
 async fn turns(
     config: &Config,
     writer: &Writer,
-    mut inputs: mpsc::Receiver<Input>,
+    mut inputs: mpsc::Receiver<Heard>,
     mut questions: mpsc::Receiver<Question>,
+    mut followers: usize,
 ) {
     let clock = &config.clock;
     let mut scheduler = Scheduler::new(&config.scheduler_name, clock.random_u64());
+    while followers > 0 {
+        match inputs.recv().await {
+            Some(Heard::Change(input)) => scheduler.handle(input, clock.monotonic()),
+            Some(Heard::Listed) => followers -= 1,
+            None => return,
+        }
+    }
     loop {
         let mut busy = false;
-        while let Ok(input) = inputs.try_recv() {
-            scheduler.handle(input, clock.monotonic());
+        while let Ok(heard) = inputs.try_recv() {
+            take_in(&mut scheduler, heard, clock);
         }
         while let Ok(question) = questions.try_recv() {
             question.answer(&mut scheduler);
@@ -149,12 +178,18 @@ async fn turns(
             }
         };
         tokio::select! {
-            input = inputs.recv() => match input {
-                Some(input) => scheduler.handle(input, clock.monotonic()),
+            heard = inputs.recv() => match heard {
+                Some(heard) => take_in(&mut scheduler, heard, clock),
                 None => return,
             },
             Some(question) = questions.recv() => question.answer(&mut scheduler),
             () = timer => {}
         }
+    }
+}
+
+fn take_in(scheduler: &mut Scheduler, heard: Heard, clock: &Clock) {
+    if let Heard::Change(input) = heard {
+        scheduler.handle(input, clock.monotonic());
     }
 }

@@ -243,6 +243,18 @@ fn a_waiting_pod_goes_as_soon_as_there_is_room() {
 }
 
 #[test]
+fn a_pod_that_wants_company_goes_when_the_company_is_bound() {
+    let near = json!({"spec": {"affinity": {"podAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "kubernetes.io/hostname",
+            "labelSelector": {"matchLabels": {"app": "db"}}}]}}}});
+    let db = json!({"metadata": {"labels": {"app": "db"}}});
+    let mut bound = db.clone();
+    merge(&mut bound, json!({"spec": {"nodeName": "a"}}));
+    let log = play([node("a", "4", json!({})), pod("p", near), pod("db", db), pod("db", bound)]);
+    assert_eq!(log[1..], ["db -> a", "p -> a"], "{log:?}");
+}
+
+#[test]
 fn a_more_important_pod_takes_the_place_of_a_lesser() {
     let urgent = json!({"spec": {"priority": 1000}});
     check(

@@ -13,6 +13,7 @@ use client::{
 use component_base::{clock::Clock, shutdown::Shutdown};
 use tokio::sync::mpsc;
 
+use super::Heard;
 use crate::scheduler::{Change, Input};
 
 /// Follows a resource into the loop; what vanished unseen is told as a deletion.
@@ -20,7 +21,7 @@ pub(super) fn follow<T: Resource>(
     client: &Client,
     clock: &Clock,
     shutdown: &Shutdown,
-    sender: &mpsc::Sender<Input>,
+    sender: &mpsc::Sender<Heard>,
     wrap: fn(Change<T>) -> Input,
 ) {
     let info: &'static ResourceInfo = T::INFO;
@@ -29,11 +30,14 @@ pub(super) fn follow<T: Resource>(
     let (sender, token) = (sender.clone(), shutdown.token().clone());
     let following = async move {
         let mut known: HashMap<String, Arc<T>> = HashMap::new();
+        let mut listed = false;
         let uid = |object: &T| object.metadata().uid.clone().unwrap_or_default();
         loop {
             let mut changes = Vec::new();
+            let mut first_list = false;
             match reflector.next().await {
                 Listed::Replaced { objects, .. } => {
+                    first_list = !std::mem::replace(&mut listed, true);
                     let present: HashSet<String> = objects.iter().map(uid).collect();
                     let gone: Vec<String> =
                         known.keys().filter(|uid| !present.contains(*uid)).cloned().collect();
@@ -57,9 +61,12 @@ pub(super) fn follow<T: Resource>(
                 Listed::Reached(_) => {}
             }
             for change in changes {
-                if sender.send(wrap(change)).await.is_err() {
+                if sender.send(Heard::Change(wrap(change))).await.is_err() {
                     return;
                 }
+            }
+            if first_list && sender.send(Heard::Listed).await.is_err() {
+                return;
             }
         }
     };

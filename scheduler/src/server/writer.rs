@@ -15,7 +15,7 @@ use crate::{
     framework::PodInfo,
     metrics::Metrics,
     scheduler::{Action, Input, Nomination},
-    server::Config,
+    server::{Config, Heard},
 };
 
 /// Bindings and reports that may be under way.
@@ -31,11 +31,11 @@ pub(super) struct Writer {
     permits: Arc<Semaphore>,
     shutdown: Shutdown,
     metrics: Metrics,
-    sender: mpsc::Sender<Input>,
+    sender: mpsc::Sender<Heard>,
 }
 
 impl Writer {
-    pub(super) fn new(config: &Config, shutdown: &Shutdown, sender: mpsc::Sender<Input>) -> Self {
+    pub(super) fn new(config: &Config, shutdown: &Shutdown, sender: mpsc::Sender<Heard>) -> Self {
         let Config { client, clock, scheduler_name, metrics, .. } = config.clone();
         Self {
             recorder: EventRecorder::start(&client, &clock, &scheduler_name, None, shutdown),
@@ -98,7 +98,7 @@ impl Writer {
                 }
                 let failed = Input::BindingFailed { uid: pod.uid().to_owned(), final_ };
                 // The loop is gone only when the scheduler ends.
-                let _ = self.sender.send(failed).await;
+                let _ = self.sender.send(Heard::Change(failed)).await;
             }
         }
     }
