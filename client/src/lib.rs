@@ -26,8 +26,8 @@ pub mod reflector;
 pub mod retry;
 pub mod store;
 pub mod stored;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod watch;
 pub mod wire;
 pub mod workqueue;
