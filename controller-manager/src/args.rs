@@ -43,6 +43,9 @@ pub(crate) struct Args {
     /// A zone with at most so many nodes is small: when it is partly disrupted, evictions stop.
     #[arg(long, default_value_t = 50)]
     pub(crate) large_cluster_size_threshold: usize,
+    /// The most addresses of a subset of Endpoints that are mirrored to EndpointSlices.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) mirroring_max_endpoints_per_subset: usize,
     /// Leader election.
     #[command(flatten)]
     pub(crate) leader_election: leader_election::Flags,
@@ -76,7 +79,7 @@ impl Args {
             secondary_node_eviction_rate: self.secondary_node_eviction_rate,
             unhealthy_zone_threshold: self.unhealthy_zone_threshold,
             large_cluster_size_threshold: self.large_cluster_size_threshold,
-            ..Options::default()
+            mirroring_max_endpoints_per_subset: self.mirroring_max_endpoints_per_subset,
         })
     }
 }

@@ -3,6 +3,7 @@
 pub mod deployment;
 pub mod disruption;
 pub mod endpoint_slice;
+pub mod endpoint_slice_mirroring;
 pub mod endpoints;
 pub mod garbage_collector;
 pub mod namespace;
@@ -13,6 +14,7 @@ pub mod replica_set;
 pub mod root_ca;
 pub mod service_account;
 pub mod taint_eviction;
+pub mod trigger_time;
 
 use crate::context::Setup;
 
@@ -29,6 +31,10 @@ pub const CONTROLLERS: &[Controller] = &[
     Controller { name: "deployment-controller", start: deployment::act::start },
     Controller { name: "replicaset-controller", start: replica_set::act::start },
     Controller { name: "endpointslice-controller", start: endpoint_slice::act::start },
+    Controller {
+        name: "endpointslice-mirroring-controller",
+        start: endpoint_slice_mirroring::start,
+    },
     Controller { name: "endpoints-controller", start: endpoints::start },
     Controller { name: "namespace-controller", start: namespace::start },
     Controller { name: "serviceaccount-controller", start: service_account::start },

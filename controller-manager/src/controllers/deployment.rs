@@ -8,11 +8,13 @@
 //! |---|---|
 //! | [`plan`] | the step: adoption, pause, scaling or rollout |
 //! | [`revision`] | which ReplicaSet is the new one, revisions and their annotations, the template's hash |
+//! | [`rollback`] | going back at the wish of an annotation |
 //! | [`rolling`] | RollingUpdate and proportional scaling: the arithmetic of surge and unavailability |
 //! | [`status`] | the status, its conditions, the progress deadline |
 
 pub mod act;
 pub mod plan;
 pub mod revision;
+mod rollback;
 pub mod rolling;
 pub mod status;

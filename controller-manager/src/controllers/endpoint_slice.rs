@@ -6,3 +6,4 @@
 
 pub mod act;
 pub mod plan;
+pub(crate) mod writer;

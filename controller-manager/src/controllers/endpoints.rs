@@ -1,7 +1,7 @@
 //! The Endpoints controller: the older form of EndpointSlices, one object per Service, which many clients still read.
 //!
 //! Addresses are grouped by the ports that they resolve to, ready ones apart from others; more than a thousand are cut
-//! off, with an annotation that says so. Follows `pkg/controller/endpoint` of Kubernetes.
+//! off, with an annotation that says so. When a Service goes, its Endpoints go, whoever made them. Follows `pkg/controller/endpoint` of Kubernetes.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,19 +15,27 @@ use apimachinery::{
     object::ObjectKey,
     status::Status,
 };
-use client::{Client, DeleteOptions, Store, controller::Action};
-
-use super::endpoint_slice::{
-    act::{on_pod, selects},
-    plan::target_port,
+use client::{
+    Client, DeleteOptions, EventRecorder, Store, controller::Action, events::EventType,
+    store::Delta,
 };
-use crate::context::{Setup, key_of};
+
+use super::{
+    endpoint_slice::{
+        act::{on_pod, selects},
+        plan::target_port,
+    },
+    trigger_time::{TriggerTimes, annotate},
+};
+use crate::context::{Setup, is_terminating, key_of};
 
 const WORKERS: usize = 5;
 /// The most addresses of one object.
 const CAPACITY: usize = 1000;
 const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
 const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+/// Endpoints by which leaders were once elected have no Service.
+pub(super) const LEADER: &str = "control-plane.alpha.kubernetes.io/leader";
 const HEADLESS: &str = "service.kubernetes.io/headless";
 
 #[derive(Clone)]
@@ -36,6 +44,8 @@ struct Reconciler {
     services: Store<Service>,
     pods: Store<Pod>,
     endpoints: Store<Endpoints>,
+    recorder: EventRecorder,
+    trigger_times: TriggerTimes,
 }
 
 /// Sets the controller up.
@@ -46,9 +56,20 @@ pub fn start(setup: &mut Setup<'_>) {
         services: setup.informers.store(),
         pods: setup.informers.store(),
         endpoints: setup.informers.store(),
+        recorder: setup.recorder("endpoint-controller"),
+        trigger_times: TriggerTimes::default(),
     };
     setup.enqueue_changes::<Service>(&queue);
-    setup.enqueue_changes::<Endpoints>(&queue);
+    // Changes by others are let be until the Service or its pods change. What a Service left behind while no controller
+    // ran is found at the start.
+    let (keys, all) = (queue.clone(), reconciler.endpoints.clone());
+    setup.informers.on_change::<Endpoints, _>(move |delta| {
+        let endpoints = delta.object();
+        let elects = endpoints.metadata.annotations.contains_key(LEADER);
+        if matches!(delta, Delta::Deleted(_)) || (!all.has_synced() && !elects) {
+            keys.add(key_of(&endpoints.metadata));
+        }
+    });
     let (keys, services) = (queue.clone(), reconciler.services.clone());
     setup
         .informers
@@ -69,8 +90,8 @@ impl Reconciler {
     async fn reconcile(&self, key: &ObjectKey) -> Result<Action, Status> {
         let existing = self.endpoints.get(key);
         let Some(service) = self.services.get(key) else {
-            if let Some(existing) = existing.filter(|e| e.metadata.labels.contains_key(MANAGED_BY))
-            {
+            self.trigger_times.forget(key);
+            if let Some(existing) = existing {
                 self.delete(&existing).await?;
             }
             return Ok(Action::Done);
@@ -85,29 +106,47 @@ impl Reconciler {
             .into_iter()
             .filter(|pod| selects(&service, pod))
             .collect();
+        let time = self.trigger_times.changed(key, &service, &pods);
         let wanted = endpoints_of(&service, &pods);
-        match existing {
-            None => match self.client.create(&wanted).await {
-                Err(status) if status.is_already_exists() => Ok(Action::Done),
-                Err(status) => Err(status),
-                Ok(_) => Ok(Action::Done),
-            },
-            Some(existing) if same(&existing, &wanted) => Ok(Action::Done),
+        let written = match existing {
+            None => {
+                let mut wanted = wanted;
+                annotate(&mut wanted.metadata.annotations, time.as_ref());
+                self.client.create(&wanted).await
+            }
+            Some(existing) if same(&existing, &wanted) => return Ok(Action::Done),
             Some(existing) => {
                 let mut changed = (*existing).clone();
                 changed.subsets = wanted.subsets;
                 changed.metadata.labels = wanted.metadata.labels;
-                {
-                    let annotation = OVER_CAPACITY;
-                    changed.metadata.annotations.remove(annotation);
-                }
+                changed.metadata.annotations.remove(OVER_CAPACITY);
                 changed.metadata.annotations.extend(wanted.metadata.annotations);
-                match self.client.update(&changed).await {
-                    Err(status) if status.is_not_found() => Ok(Action::Done),
-                    Err(status) => Err(status),
-                    Ok(_) => Ok(Action::Done),
-                }
+                annotate(&mut changed.metadata.annotations, time.as_ref());
+                self.client.update(&changed).await
             }
+        };
+        match written {
+            // The cache was behind, or the namespace is going.
+            Err(status)
+                if status.is_already_exists()
+                    || status.is_not_found()
+                    || is_terminating(&status) =>
+            {
+                Ok(Action::Done)
+            }
+            Err(status) => {
+                let (reason, doing) = match self.endpoints.get(key) {
+                    None => ("FailedToCreateEndpoint", "create"),
+                    Some(_) => ("FailedToUpdateEndpoint", "update"),
+                };
+                let text = format!(
+                    "Failed to {doing} endpoint {}/{}: {}",
+                    key.namespace, key.name, status.message
+                );
+                self.recorder.record(&*service, EventType::Warning, reason, text);
+                Err(status)
+            }
+            Ok(_) => Ok(Action::Done),
         }
     }
 
@@ -134,9 +173,13 @@ pub fn endpoints_of(service: &Service, pods: &[Arc<Pod>]) -> Endpoints {
     let mut groups: BTreeMap<String, EndpointSubset> = BTreeMap::new();
     let mut pods: Vec<&Arc<Pod>> = pods.iter().filter(|pod| counts(pod, service)).collect();
     pods.sort_by(|a, b| a.status.pod_ip.cmp(&b.status.pod_ip));
-    let over = pods.len() > CAPACITY;
-    for pod in pods.into_iter().take(CAPACITY) {
+    let headless = service.spec.cluster_ip.as_deref() == Some("None");
+    for pod in pods {
         let ports = ports_of(service, pod);
+        // Only a headless Service may have addresses without a port.
+        if ports.is_empty() && !(headless && service.spec.ports.is_empty()) {
+            continue;
+        }
         let key = serde_json::to_string(&ports).unwrap_or_default();
         let subset = groups
             .entry(key)
@@ -146,10 +189,14 @@ pub fn endpoints_of(service: &Service, pods: &[Arc<Pod>]) -> Endpoints {
         let list = if ready { &mut subset.addresses } else { &mut subset.not_ready_addresses };
         list.push(address(pod, service));
     }
+    let mut subsets: Vec<EndpointSubset> = groups.into_values().collect();
+    let over = truncate(&mut subsets);
     let mut labels = service.metadata.labels.clone();
     labels.insert(MANAGED_BY.into(), "endpoint-controller".into());
-    if service.spec.cluster_ip.as_deref() == Some("None") {
+    if headless {
         labels.insert(HEADLESS.into(), String::new());
+    } else {
+        labels.remove(HEADLESS);
     }
     let mut metadata = ObjectMeta {
         name: service.metadata.name.clone(),
@@ -160,7 +207,29 @@ pub fn endpoints_of(service: &Service, pods: &[Arc<Pod>]) -> Endpoints {
     if over {
         metadata.annotations.insert(OVER_CAPACITY.into(), "truncated".into());
     }
-    Endpoints { metadata, subsets: groups.into_values().collect() }
+    Endpoints { metadata, subsets }
+}
+
+/// Cuts subsets down to a thousand addresses, ready ones first, each subset in proportion; true: there were more.
+fn truncate(subsets: &mut [EndpointSubset]) -> bool {
+    let ready: usize = subsets.iter().map(|s| s.addresses.len()).sum();
+    let others: usize = subsets.iter().map(|s| s.not_ready_addresses.len()).sum();
+    if ready + others <= CAPACITY {
+        return false;
+    }
+    let cut_ready = ready > CAPACITY;
+    let (room, total) = if cut_ready { (CAPACITY, ready) } else { (CAPACITY - ready, others) };
+    let mut left = room;
+    for subset in subsets {
+        if cut_ready {
+            subset.not_ready_addresses.clear();
+        }
+        let list = if cut_ready { &mut subset.addresses } else { &mut subset.not_ready_addresses };
+        let share = (list.len() * room).div_ceil(total).min(left);
+        list.truncate(share);
+        left -= share;
+    }
+    true
 }
 
 /// Terminating pods have no place in Endpoints, which cannot say that they terminate.
@@ -250,7 +319,8 @@ mod tests {
 
     #[test]
     fn more_than_a_thousand_addresses_are_cut_off() {
-        let service = Service::default();
+        let mut service = Service::default();
+        service.spec.ports = vec![serde_json::from_value(json!({"port": 80})).unwrap()];
         let pods: Vec<_> = (0..1001)
             .map(|n| {
                 pod(&n.to_string(), &format!("10.0.{}.{}", n / 250, n % 250 + 1), true, &json!({}))

@@ -126,6 +126,14 @@ impl Evictor {
     async fn evict(&self, key: &ObjectKey, pod: &Pod) -> Result<(), Status> {
         let text = format!("Marking for deletion Pod {key}");
         self.recorder.record(pod, EventType::Normal, REASON, text);
+        if !is_target(pod) {
+            self.mark(key, pod).await?;
+        }
+        let options = DeleteOptions::uid(pod.metadata.uid.clone().unwrap_or_default());
+        tolerate_absence(self.client.delete::<Pod>(&key.namespace, &key.name, &options).await)
+    }
+
+    async fn mark(&self, key: &ObjectKey, pod: &Pod) -> Result<(), Status> {
         let condition = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [{
             "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
             "message": "Taint manager: deleting due to NoExecute taint",
@@ -136,8 +144,15 @@ impl Evictor {
             .client
             .patch::<Pod>(&key.namespace, &key.name, &Patch::Strategic(condition), "status")
             .await;
-        tolerate_absence(patched)?;
-        let options = DeleteOptions::uid(pod.metadata.uid.clone().unwrap_or_default());
-        tolerate_absence(self.client.delete::<Pod>(&key.namespace, &key.name, &options).await)
+        tolerate_absence(patched)
     }
+}
+
+/// Whether the pod says already why it goes.
+fn is_target(pod: &Pod) -> bool {
+    pod.status.conditions.iter().any(|c| {
+        c.type_ == "DisruptionTarget"
+            && c.status == "True"
+            && c.reason.as_deref() == Some("DeletionByTaintManager")
+    })
 }

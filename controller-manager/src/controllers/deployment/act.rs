@@ -1,6 +1,6 @@
 //! Carries a Deployment's plan out.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use apimachinery::{
     api::{
@@ -22,13 +22,23 @@ use serde_json::json;
 use super::{
     plan::{Action, Snapshot, plan},
     revision::{REVISION, same_template},
+    status::{has_deadline, new_condition, set_condition},
 };
 use crate::{
-    context::{BY_CONTROLLER, Setup, controller_uid, key_of, replace_status},
+    context::{BY_CONTROLLER, Setup, controller_uid, is_terminating, key_of, replace_status},
     controllers::replica_set::plan::controller_of,
 };
 
 const WORKERS: usize = 5;
+const CREATE_ERROR: &str = "ReplicaSetCreateError";
+
+/// What an action means for those after it.
+enum Follow {
+    Next,
+    /// The ReplicaSet was there already.
+    Existed,
+    Requeue(Duration),
+}
 
 #[derive(Clone)]
 struct Reconciler {
@@ -114,9 +124,16 @@ impl Reconciler {
         let snapshot =
             Snapshot { deployment: deployment.clone(), replica_sets, pods, now: self.clock.now() };
         let mut next = Next::Done;
+        let mut existed = false;
         for action in plan(snapshot) {
-            if let Some(after) = self.act(&deployment, action).await? {
-                next = after;
+            // What was there already was told of when it was made.
+            if existed && matches!(action, Action::Event("Normal", "ScalingReplicaSet", _)) {
+                continue;
+            }
+            match self.act(&deployment, action).await? {
+                Follow::Next => {}
+                Follow::Existed => existed = true,
+                Follow::Requeue(delay) => next = Next::RequeueAfter(delay),
             }
         }
         Ok(next)
@@ -183,9 +200,9 @@ impl Reconciler {
         }
     }
 
-    async fn act(&self, deployment: &Deployment, action: Action) -> Result<Option<Next>, Status> {
+    async fn act(&self, deployment: &Deployment, action: Action) -> Result<Follow, Status> {
         match action {
-            Action::Create(set) => self.create(deployment, &set).await?,
+            Action::Create(set) => return self.create(deployment, &set).await,
             Action::Update(set) => {
                 let patch = json!({
                     "metadata": {"uid": set.metadata.uid, "annotations": set.metadata.annotations},
@@ -222,9 +239,23 @@ impl Reconciler {
                 let kind = if kind == "Normal" { EventType::Normal } else { EventType::Warning };
                 self.recorder.record(deployment, kind, reason, message);
             }
-            Action::RequeueAfter(delay) => return Ok(Some(Next::RequeueAfter(delay))),
+            Action::Revise(revised) => {
+                let key = key_of(&deployment.metadata);
+                let patch = json!([
+                    {"op": "test", "path": "/metadata/uid", "value": deployment.metadata.uid},
+                    {"op": "test", "path": "/metadata/resourceVersion",
+                     "value": deployment.metadata.resource_version},
+                    {"op": "add", "path": "/metadata/annotations",
+                     "value": revised.metadata.annotations},
+                    {"op": "replace", "path": "/spec/template", "value": revised.spec.template},
+                ]);
+                self.client
+                    .patch::<Deployment>(&key.namespace, &key.name, &Patch::Json(patch), "")
+                    .await?;
+            }
+            Action::RequeueAfter(delay) => return Ok(Follow::Requeue(delay)),
         }
-        Ok(None)
+        Ok(Follow::Next)
     }
 
     /// Replaces the status, and nothing else: only the generation seen is claimed as observed, so another writer's
@@ -244,15 +275,29 @@ impl Reconciler {
 
     /// Creates a ReplicaSet. Where the name is taken: our own earlier creation that the cache misses is fine; another
     /// template under the same hash counts as a collision, and the next attempt hashes with the higher count.
-    async fn create(&self, deployment: &Deployment, set: &ReplicaSet) -> Result<(), Status> {
-        let Err(error) = self.client.create(set).await else { return Ok(()) };
+    async fn create(&self, deployment: &Deployment, set: &ReplicaSet) -> Result<Follow, Status> {
+        let Err(error) = self.client.create(set).await else { return Ok(Follow::Next) };
+        if is_terminating(&error) {
+            return Err(error);
+        }
         if !error.is_already_exists() {
             let message = format!(
                 "Failed to create new replica set {:?}: {}",
                 set.metadata.name.as_deref().unwrap_or_default(),
                 error.message
             );
-            self.recorder.record(deployment, EventType::Warning, "ReplicaSetCreateError", message);
+            if has_deadline(deployment) {
+                let mut status = deployment.status.clone();
+                let now = self.clock.now();
+                let condition =
+                    new_condition("Progressing", "False", CREATE_ERROR, message.clone(), now);
+                set_condition(&mut status, condition);
+                if status != deployment.status {
+                    // The error that led here is the one to tell of.
+                    drop(self.write_status(deployment, &json!(status)).await);
+                }
+            }
+            self.recorder.record(deployment, EventType::Warning, CREATE_ERROR, message);
             return Err(error);
         }
         let own = key_of(&set.metadata);
@@ -265,7 +310,7 @@ impl Reconciler {
             .as_ref()
             .is_some_and(|t| same_template(t, &deployment.spec.template));
         if ours && same {
-            return Ok(());
+            return Ok(Follow::Existed);
         }
         let mut status = deployment.status.clone();
         status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);

@@ -11,7 +11,7 @@ use apimachinery::{
 };
 use jiff::Timestamp;
 
-use super::{revision, rolling, status};
+use super::{revision, rollback, rolling, status};
 
 /// What a sync looks at.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub enum Action {
     Delete(Box<ReplicaSet>),
     /// Write the Deployment's own revision annotation.
     SetRevision(String),
+    /// Write the Deployment's template and annotations as these are: a rollback, or its end.
+    Revise(Box<Deployment>),
     /// Write the status.
     UpdateStatus(Box<DeploymentStatus>),
     /// Tell the user: type, reason, message.
@@ -82,10 +84,15 @@ pub fn plan(snapshot: Snapshot) -> Vec<Action> {
     }
     status::sync_paused_condition(&mut plan);
     let paused = plan.deployment.spec.paused == Some(true);
+    let rollback = rollback::wanted(&plan.deployment);
+    if let Some(revision) = rollback.filter(|_| !paused) {
+        rollback::roll_back(&mut plan, revision);
+        return plan.actions;
+    }
     if paused || rolling::is_scaling_event(&plan) {
         revision::sync_new(&mut plan, false);
         rolling::scale(&mut plan);
-        if paused {
+        if paused && rollback.is_none() {
             clean_up_history(&mut plan);
         }
         status::sync_status(&mut plan);
@@ -131,7 +138,8 @@ fn roll_out_recreate(plan: &mut Plan) {
     for at in 0..plan.old.len() {
         scaled_down |= plan.scale_old(at, 0);
     }
-    if !scaled_down && !old_pods_running(plan) {
+    let counted = plan.old.iter().any(|rs| rs.status.replicas > 0);
+    if !scaled_down && !counted && !old_pods_running(plan) {
         revision::sync_new(plan, true);
         let desired = plan.desired();
         plan.scale_new(desired);
@@ -203,13 +211,24 @@ impl Plan {
         changed
     }
 
-    /// Scales a ReplicaSet and notes the Deployment's own size on it: `scaleReplicaSet`. True: its size changes.
+    /// Sizes a ReplicaSet and notes the Deployment's own size on it, even if only that changes: `scaleReplicaSet`.
+    pub(super) fn size_set(&mut self, set: &mut ReplicaSet, replicas: i32) {
+        let noted = rolling::note_size(&self.deployment, &mut set.metadata.annotations);
+        if noted && set.spec.replicas.unwrap_or(1) == replicas {
+            self.actions.push(Action::Update(Box::new(set.clone())));
+        } else {
+            self.scale_set(set, replicas);
+        }
+    }
+
+    /// Scales a ReplicaSet, if that changes its size, and notes the Deployment's own size on it:
+    /// `scaleReplicaSetAndRecordEvent`.
     fn scale_set(&mut self, set: &mut ReplicaSet, replicas: i32) -> bool {
         let from = set.spec.replicas.unwrap_or(1);
-        let noted = rolling::note_size(&self.deployment, &mut set.metadata.annotations);
-        if from == replicas && !noted {
+        if from == replicas {
             return false;
         }
+        rolling::note_size(&self.deployment, &mut set.metadata.annotations);
         set.spec.replicas = Some(replicas);
         // A set that this very plan creates is stored at its final size.
         let name = set.metadata.name.clone();
@@ -221,9 +240,6 @@ impl Plan {
             **created = set.clone();
         } else {
             self.actions.push(Action::Update(Box::new(set.clone())));
-        }
-        if from == replicas {
-            return false;
         }
         let direction = if from < replicas { "up" } else { "down" };
         let message = format!(

@@ -13,7 +13,7 @@ use apimachinery::{
 
 use super::{
     plan::{Action, Annotations, Plan},
-    rolling, status,
+    rollback, rolling, status,
 };
 
 /// The label that tells the pods of one ReplicaSet from those of another.
@@ -21,14 +21,16 @@ pub const HASH_LABEL: &str = "pod-template-hash";
 /// The annotation with an object's revision.
 pub const REVISION: &str = "deployment.kubernetes.io/revision";
 const HISTORY: &str = "deployment.kubernetes.io/revision-history";
+/// The most characters of that history: `maxRevHistoryLengthInChars`.
+const HISTORY_LENGTH: usize = 2000;
 /// Annotations of a Deployment that are not handed on to its ReplicaSets.
-const OWN_ANNOTATIONS: &[&str] = &[
+pub(super) const OWN_ANNOTATIONS: &[&str] = &[
     "kubectl.kubernetes.io/last-applied-configuration",
     REVISION,
     HISTORY,
     rolling::DESIRED,
     rolling::MAX,
-    "deprecated.deployment.rollback.to",
+    rollback::ROLLBACK_TO,
 ];
 
 /// Orders by creation, then by name.
@@ -195,19 +197,37 @@ fn annotate(from: &Annotations, set: &mut ObjectMeta, revision: i64, exists: boo
         }
     }
     let former = set.annotations.get(REVISION).cloned();
-    let former_number: i64 = former.as_deref().and_then(|r| r.parse().ok()).unwrap_or(0);
-    if former_number < revision {
+    let number = match former.as_deref() {
+        None | Some("") => Some(0),
+        Some(text) => text.parse::<i64>().ok(),
+    };
+    // What is no number is somebody else's, and stays.
+    if number.is_some_and(|number| number < revision) {
         set.annotations.insert(REVISION.into(), revision.to_string());
         changed = true;
         if let Some(former) = former.filter(|_| exists) {
-            let history = match set.annotations.get(HISTORY) {
-                Some(history) if !history.is_empty() => format!("{history},{former}"),
-                _ => former,
-            };
-            set.annotations.insert(HISTORY.into(), history);
+            let present = set.annotations.get(HISTORY).map_or("", String::as_str);
+            if let Some(history) = longer_history(present, &former) {
+                set.annotations.insert(HISTORY.into(), history);
+            }
         }
     }
     changed
+}
+
+/// The history with one more revision, and as many of the oldest fewer as keep it short; None: it has no room.
+fn longer_history(present: &str, former: &str) -> Option<String> {
+    if present.is_empty() {
+        return Some(former.to_owned());
+    }
+    let mut rest = present;
+    while rest.len() + 1 + former.len() > HISTORY_LENGTH {
+        rest = rest.split_once(',').map_or("", |(_, rest)| rest);
+        if rest.is_empty() {
+            return (former.len() <= HISTORY_LENGTH).then(|| former.to_owned());
+        }
+    }
+    Some(format!("{rest},{former}"))
 }
 
 /// The time of a timestamp field, or the distant past.

@@ -254,7 +254,12 @@ fn scale_in_proportion(plan: &mut Plan, mut active: Vec<Slot>) {
         *first = (*first + to_add - added).max(0);
     }
     for (slot, size) in active.into_iter().zip(sizes) {
-        resize(plan, slot, size);
+        let mut sized = set(plan, slot).clone();
+        plan.size_set(&mut sized, size);
+        match slot {
+            Slot::Old(at) => plan.old[at] = sized,
+            Slot::New => plan.new = Some(sized),
+        }
     }
 }
 
@@ -269,8 +274,8 @@ fn proportion(plan: &Plan, set: &ReplicaSet, to_add: i32, added: i32) -> i32 {
     } else {
         let max_now = f64::from(plan.desired() + max_surge(&plan.deployment));
         let max_before = noted(set, MAX)
-            .or(plan.deployment.status.replicas)
             .filter(|n| *n > 0)
+            .or(plan.deployment.status.replicas.filter(|n| *n > 0))
             .map_or(max_now, f64::from);
         let scaled = (f64::from(own) * max_now / max_before).round();
         #[expect(clippy::cast_possible_truncation, reason = "a number of replicas fits")]

@@ -102,7 +102,10 @@ pub(super) fn calculate(plan: &Plan) -> DeploymentStatus {
         available_replicas: count(available),
         unavailable_replicas: count((total - available).max(0)),
         collision_count: plan.deployment.status.collision_count,
-        terminating_replicas: plan.deployment.status.terminating_replicas,
+        terminating_replicas: plan
+            .all()
+            .map(|rs| rs.status.terminating_replicas)
+            .try_fold(0, |sum, count| Some(sum + count?)),
         conditions: plan.deployment.status.conditions.clone(),
     };
     let enough = plan.desired() - rolling::max_unavailable(&plan.deployment);
@@ -202,7 +205,6 @@ pub(super) fn sync_rollout_status(plan: &mut Plan) {
 
 /// A failure to create pods shows on the Deployment as well.
 fn move_replica_failure(plan: &Plan, status: &mut DeploymentStatus) {
-    remove_condition(status, "ReplicaFailure");
     let failure = plan
         .new
         .iter()
@@ -219,7 +221,9 @@ fn move_replica_failure(plan: &Plan, status: &mut DeploymentStatus) {
         );
         condition.last_transition_time.clone_from(&failure.last_transition_time);
         condition.last_update_time.clone_from(&failure.last_transition_time);
-        status.conditions.push(condition);
+        set_condition(status, condition);
+    } else {
+        remove_condition(status, "ReplicaFailure");
     }
 }
 
@@ -239,11 +243,8 @@ fn timed_out(plan: &Plan, status: &DeploymentStatus) -> bool {
 /// A rollout that stands still must be looked at again when its deadline passes: `requeueStuckDeployment`.
 fn requeue_before_deadline(plan: &mut Plan, status: &DeploymentStatus) {
     let Some(current) = condition(status, "Progressing") else { return };
-    let settled = matches!(
-        current.reason.as_deref(),
-        Some("ProgressDeadlineExceeded" | "NewReplicaSetAvailable")
-    );
-    if settled || complete(&plan.deployment, status) {
+    let settled = current.reason.as_deref() == Some("ProgressDeadlineExceeded");
+    if !has_deadline(&plan.deployment) || settled || complete(&plan.deployment, status) {
         return;
     }
     let deadline = i64::from(plan.deployment.spec.progress_deadline_seconds.unwrap_or(600));

@@ -53,7 +53,7 @@ pub fn plan(
         let name = pod.metadata.name.clone().unwrap_or_default();
         let Some(granted) = budget.status.disrupted_pods.get(&name) else { continue };
         let due = granted.0.saturating_add(DELETION_TIMEOUT).unwrap_or(Timestamp::MAX);
-        if due < now {
+        if due <= now {
             plan.not_deleted.push(pod.clone());
         } else {
             let left = Duration::try_from(due.duration_since(now)).unwrap_or_default();
@@ -61,8 +61,6 @@ pub fn plan(
             disrupted.insert(name, *granted);
         }
     }
-    // What becomes due at this very moment is looked at right after it.
-    plan.again = plan.again.map(|again| again.max(Duration::from_secs(1)));
     let healthy = pods.iter().filter(|pod| is_healthy(pod, &disrupted, now)).count();
     let healthy = i32::try_from(healthy).unwrap_or(i32::MAX);
     let allowed = if expected <= 0 { 0 } else { (healthy - desired).max(0) };

@@ -14,6 +14,8 @@ use apimachinery::{
     int_or_string::IntOrString,
 };
 
+use crate::controllers::trigger_time::annotate;
+
 /// The most endpoints of one slice.
 pub const MAX_ENDPOINTS: usize = 100;
 /// The label with the Service's name.
@@ -23,7 +25,6 @@ pub const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// This controller's own value of it.
 pub const MANAGER: &str = "endpointslice-controller.k8s.io";
 const HEADLESS: &str = "service.kubernetes.io/headless";
-const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 
 /// What a sync looks at.
 pub struct Snapshot<'a> {
@@ -55,9 +56,12 @@ pub struct Plan {
 pub fn plan(snapshot: &Snapshot<'_>) -> Plan {
     let service = snapshot.service;
     let mut plan = Plan::default();
-    let (keep, wrong_family): (Vec<_>, Vec<_>) =
-        snapshot.slices.iter().partition(|slice| slice.address_type == "IPv4");
-    plan.delete.extend(wrong_family.iter().filter_map(|s| s.metadata.name.clone()));
+    // Slices of another family cannot be changed; those of a namesake that is gone are not to be touched otherwise.
+    let (keep, others): (Vec<_>, Vec<_>) = snapshot
+        .slices
+        .iter()
+        .partition(|slice| slice.address_type == "IPv4" && is_owned(slice, service));
+    plan.delete.extend(others.iter().filter_map(|s| s.metadata.name.clone()));
 
     // Desired endpoints by the ports that they resolve to, and by pod.
     let mut desired: BTreeMap<String, (Vec<EndpointPort>, BTreeMap<String, Endpoint>)> =
@@ -173,19 +177,12 @@ fn finish_update(
     if draft == *slice {
         return;
     }
-    note_trigger(snapshot, &mut draft.metadata);
+    annotate(&mut draft.metadata.annotations, snapshot.trigger_time.as_ref());
     plan.update.push(draft);
 }
 
 fn metadata_differs(snapshot: &Snapshot<'_>, slice: &EndpointSlice) -> bool {
     labels(snapshot.service) != slice.metadata.labels
-}
-
-fn note_trigger(snapshot: &Snapshot<'_>, metadata: &mut ObjectMeta) {
-    match &snapshot.trigger_time {
-        Some(time) => metadata.annotations.insert(TRIGGER_TIME.into(), time.clone()),
-        None => metadata.annotations.remove(TRIGGER_TIME),
-    };
 }
 
 /// The Service's labels, less those that would make a slice pass for a headless Service's, plus the controller's own.
@@ -200,6 +197,15 @@ fn labels(service: &Service) -> BTreeMap<String, String> {
     labels.insert(SERVICE_NAME.into(), service.metadata.name.clone().unwrap_or_default());
     labels.insert(MANAGED_BY.into(), MANAGER.into());
     labels
+}
+
+/// Whether the slice belongs to this very Service, not to a namesake.
+fn is_owned(slice: &EndpointSlice, service: &Service) -> bool {
+    slice
+        .metadata
+        .owner_references
+        .iter()
+        .any(|owner| owner.kind == "Service" && Some(&owner.uid) == service.metadata.uid.as_ref())
 }
 
 fn is_headless(service: &Service) -> bool {
@@ -227,7 +233,7 @@ fn new_slice(
         }],
         ..ObjectMeta::default()
     };
-    note_trigger(snapshot, &mut metadata);
+    annotate(&mut metadata.annotations, snapshot.trigger_time.as_ref());
     EndpointSlice { metadata, address_type: "IPv4".into(), endpoints, ports }
 }
 
@@ -242,22 +248,9 @@ fn should_be_endpoint(pod: &Pod, service: &Service) -> bool {
     if matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed")) {
         return false;
     }
-    let addressed = pod.status.pod_ip.as_deref().is_some_and(|ip| !ip.is_empty());
-    let terminating = pod.metadata.deletion_timestamp.is_some();
     // Terminating pods stay, marked as such, so that a proxy can fall back on them.
-    addressed
-        && (!terminating || !deleted_long_ago(pod))
+    pod.status.pod_ip.as_deref().is_some_and(|ip| !ip.is_empty())
         && service.spec.type_.as_deref() != Some("ExternalName")
-}
-
-/// A terminating pod whose containers have all ended serves no more.
-fn deleted_long_ago(pod: &Pod) -> bool {
-    !pod.status.container_statuses.is_empty()
-        && pod
-            .status
-            .container_statuses
-            .iter()
-            .all(|c| c.state.as_ref().is_some_and(|s| s.terminated.is_some()))
 }
 
 fn ready(pod: &Pod) -> bool {

@@ -1,23 +1,23 @@
 //! Follows every kind, and does what the graph says is to be looked at.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use apimachinery::{
-    api::meta::OwnerReference,
+    api::{core::ObjectReference, meta::OwnerReference},
     object::{Object, ObjectKey},
     resource::{self, ResourceInfo},
     status::Status,
 };
 use client::{
-    Client, DeleteOptions, Patch, Propagation, WorkQueue, controller::Action, store::Delta,
-    stored::PartialObject,
+    Client, DeleteOptions, EventRecorder, Patch, Propagation, WorkQueue, controller::Action,
+    events::EventType, store::Delta, stored::PartialObject,
 };
 use futures::future::join_all;
 use parking_lot::Mutex;
 use serde_json::json;
 
 use super::graph::{FOREGROUND, Graph, ORPHAN, Work};
-use crate::context::Setup;
+use crate::context::{Setup, tolerate_absence};
 
 const WORKERS: usize = 20;
 
@@ -28,8 +28,8 @@ struct Collector {
     queue: WorkQueue<Work>,
 }
 
-/// The kinds that are followed: all that can own or be owned, and be deleted. Events and Leases own nothing and have
-/// no owners that matter; they are many and change all the time.
+/// The kinds that are followed: all that can own or be owned, and be deleted. Events own nothing and have no owners that
+/// matter; they are many and change all the time.
 fn followed() -> impl Iterator<Item = &'static ResourceInfo> {
     resource::served().filter(|info| {
         ["delete", "list", "watch"].iter().all(|verb| info.verbs.contains(verb))
@@ -44,9 +44,12 @@ pub fn start(setup: &mut Setup<'_>) {
         graph: Arc::default(),
         queue: setup.queue(),
     };
+    let recorder = setup.recorder("garbage-collector-controller");
+    let reported: Reported = Arc::default();
     let mut stores = Vec::new();
     for info in followed() {
         let (graph, queue) = (collector.graph.clone(), collector.queue.clone());
+        let (recorder, reported) = (recorder.clone(), reported.clone());
         let informer = setup.informers.informer_of::<PartialObject>(info);
         informer.on_change(move |delta| {
             let work = match delta {
@@ -59,6 +62,16 @@ pub fn start(setup: &mut Setup<'_>) {
             };
             for item in work {
                 queue.add(item);
+            }
+            if let (old, Some(object)) = delta.old_and_new() {
+                let uid = object.metadata.uid.as_deref().unwrap_or_default();
+                let graph = graph.lock();
+                report_misplaced(&recorder, &graph, uid, &reported);
+                // Dependents that are older than their owner could not know where it would be.
+                let dependents = graph.get(uid).filter(|_| old.is_none()).map(|n| &n.dependents);
+                for dependent in dependents.into_iter().flatten() {
+                    report_misplaced(&recorder, &graph, dependent, &reported);
+                }
             }
         });
         stores.push(informer.store());
@@ -74,6 +87,35 @@ pub fn start(setup: &mut Setup<'_>) {
     });
 }
 
+/// Objects by uid with the owners of which it was told that they are misplaced.
+type Reported = Arc<Mutex<HashSet<(String, String)>>>;
+
+/// Tells, once, that an object names an owner which is in another namespace: such an owner does not exist for it.
+fn report_misplaced(recorder: &EventRecorder, graph: &Graph, uid: &str, reported: &Reported) {
+    let Some((node, info)) = graph.get(uid).and_then(|node| Some((node, node.info?))) else {
+        return;
+    };
+    for owner in graph.misplaced_owners(uid) {
+        if !reported.lock().insert((uid.to_owned(), owner.uid.clone())) {
+            continue;
+        }
+        let namespace = &node.key.namespace;
+        let text = format!(
+            "ownerRef [{}/{}, namespace: {namespace}, name: {}, uid: {}] does not exist in namespace {namespace:?}",
+            owner.api_version, owner.kind, owner.name, owner.uid
+        );
+        let about = ObjectReference {
+            api_version: Some(info.api_version()),
+            kind: Some(info.kind.to_owned()),
+            namespace: Some(namespace.clone()),
+            name: Some(node.key.name.clone()),
+            uid: Some(uid.to_owned()),
+            ..ObjectReference::default()
+        };
+        recorder.record_about(about, EventType::Warning, "OwnerRefInvalidNamespace", text);
+    }
+}
+
 /// How an owner stands.
 enum Owner {
     /// It lives, or its deletion does not concern its dependents.
@@ -82,6 +124,8 @@ enum Owner {
     Dangling,
     /// It is being deleted in the foreground and waits.
     Waiting,
+    /// It cannot be looked for: nothing is done on a guess.
+    Unknown,
 }
 
 impl Collector {
@@ -138,6 +182,7 @@ impl Collector {
                 Owner::Solid => solid += 1,
                 Owner::Dangling => dangling.push(owner.uid.clone()),
                 Owner::Waiting => waiting.push(owner.uid.clone()),
+                Owner::Unknown => return Ok(()),
             }
         }
         if solid > 0 {
@@ -148,18 +193,30 @@ impl Collector {
                 self.forget(info, &key, uid, &owners, &drop).await
             };
         }
-        let has_dependents =
-            self.graph.lock().get(uid).is_some_and(|node| !node.dependents.is_empty());
+        let (has_dependents, circle) = {
+            let graph = self.graph.lock();
+            let dependents = graph.get(uid).map(|node| node.dependents.clone()).unwrap_or_default();
+            let waits = |uid: &String| graph.get(uid).is_some_and(|node| node.foreground);
+            (!dependents.is_empty(), dependents.iter().any(waits))
+        };
+        let mut version = Some(object.resource_version().to_owned());
         let propagation = if !waiting.is_empty() && has_dependents {
+            if circle {
+                // What it waits for waits for it: it no longer holds its owners up.
+                self.unblock(info, &key, uid, &owners).await?;
+                version = None;
+            }
             Propagation::Foreground
         } else if object.finalizers().any(|f| f == ORPHAN) {
             Propagation::Orphan
+        } else if foreground {
+            Propagation::Foreground
         } else {
             Propagation::Background
         };
         let options = DeleteOptions {
             propagation: Some(propagation),
-            resource_version: Some(object.resource_version().to_owned()),
+            resource_version: version,
             ..DeleteOptions::uid(uid)
         };
         match self.client.delete_object(info, &key, &options).await {
@@ -170,36 +227,52 @@ impl Collector {
 
     /// Finds out whether an owner exists. Only an answer of the API counts.
     async fn standing(&self, owner: &OwnerReference, of: &ObjectKey) -> Result<Owner, Status> {
-        if self.graph.lock().is_absent(&owner.uid) {
-            return Ok(Owner::Dangling);
-        }
         let (group, version) =
             owner.api_version.split_once('/').unwrap_or(("", owner.api_version.as_str()));
         let Some(info) = resource::find_kind(group, version, &owner.kind).filter(|i| i.served)
         else {
-            // A kind that is not known may come; nothing is deleted on a guess.
-            return Ok(Owner::Solid);
+            // A kind that is not known may come.
+            return Ok(Owner::Unknown);
         };
         if info.namespaced && of.namespace.is_empty() {
-            // A cluster-scoped object cannot have an owner in a namespace; Kubernetes leaves it alone, too.
-            return Ok(Owner::Solid);
+            // A cluster-scoped object cannot have an owner in a namespace.
+            return Ok(Owner::Unknown);
         }
         let namespace = if info.namespaced { of.namespace.as_str() } else { "" };
+        if self.graph.lock().is_absent(&owner.uid, namespace) {
+            return Ok(Owner::Dangling);
+        }
         match self.client.get_object(info, namespace, &owner.name).await {
             Ok(found) if found.uid() == owner.uid => {
                 let waits = found.deletion_timestamp().is_some()
                     && found.finalizers().any(|f| f == FOREGROUND);
                 Ok(if waits { Owner::Waiting } else { Owner::Solid })
             }
-            Ok(_) => self.absent(&owner.uid),
-            Err(status) if status.is_not_found() => self.absent(&owner.uid),
+            Ok(_) => self.absent(&owner.uid, namespace),
+            Err(status) if status.is_not_found() => self.absent(&owner.uid, namespace),
             Err(status) => Err(status),
         }
     }
 
-    fn absent(&self, uid: &str) -> Result<Owner, Status> {
-        self.graph.lock().set_absent(uid);
+    fn absent(&self, uid: &str, namespace: &str) -> Result<Owner, Status> {
+        self.graph.lock().set_absent(uid, namespace);
         Ok(Owner::Dangling)
+    }
+
+    /// Lets an object block the deletion of none of its owners.
+    async fn unblock(
+        &self,
+        info: &'static ResourceInfo,
+        key: &ObjectKey,
+        uid: &str,
+        owners: &[OwnerReference],
+    ) -> Result<(), Status> {
+        let owners: Vec<OwnerReference> = owners
+            .iter()
+            .map(|owner| OwnerReference { block_owner_deletion: Some(false), ..owner.clone() })
+            .collect();
+        let patch = json!({"metadata": {"uid": uid, "ownerReferences": owners}});
+        tolerate_absence(self.client.patch_object(info, key, &Patch::Merge(patch), "").await)
     }
 
     /// Removes references from an object.

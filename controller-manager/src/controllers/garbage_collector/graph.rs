@@ -38,7 +38,8 @@ pub struct Node {
 #[derive(Debug, Default)]
 pub struct Graph {
     nodes: HashMap<String, Node>,
-    absent: HashSet<String>,
+    /// Owners that do not exist where they were looked for: uid and namespace. An object of the same uid may be elsewhere.
+    absent: HashSet<(String, String)>,
 }
 
 /// What to look at after a change.
@@ -69,18 +70,31 @@ impl Graph {
         self.nodes.get(uid)
     }
 
-    /// Whether an owner is known not to exist.
+    /// Whether an owner is known not to exist in a namespace (empty: cluster-scoped).
     #[must_use]
-    pub fn is_absent(&self, uid: &str) -> bool {
-        self.absent.contains(uid)
+    pub fn is_absent(&self, uid: &str, namespace: &str) -> bool {
+        self.absent.contains(&(uid.to_owned(), namespace.to_owned()))
     }
 
-    /// Remembers that an owner does not exist.
-    pub fn set_absent(&mut self, uid: &str) {
+    /// Remembers that an owner does not exist there.
+    pub fn set_absent(&mut self, uid: &str, namespace: &str) {
         if self.absent.len() > 10_000 {
             self.absent.clear();
         }
-        self.absent.insert(uid.to_owned());
+        self.absent.insert((uid.to_owned(), namespace.to_owned()));
+    }
+
+    /// The owner that an object names in another namespace than the one where it really is.
+    #[must_use]
+    pub fn misplaced_owners(&self, uid: &str) -> Vec<OwnerReference> {
+        let Some(node) = self.nodes.get(uid) else { return Vec::new() };
+        let elsewhere = |owner: &&OwnerReference| {
+            self.nodes.get(&owner.uid).is_some_and(|found| {
+                let namespace = &found.key.namespace;
+                found.seen && !namespace.is_empty() && *namespace != node.key.namespace
+            })
+        };
+        node.owners.iter().filter(elsewhere).cloned().collect()
     }
 
     /// Takes in a new or changed object.
@@ -109,15 +123,15 @@ impl Graph {
             deleting,
             seen: true,
         };
-        self.absent.remove(&uid);
+        self.absent.remove(&(uid.clone(), node.key.namespace.clone()));
         let mut work = Vec::new();
         for gone in former_owners.iter().filter(|o| !node.owners.iter().any(|n| n.uid == o.uid)) {
             self.unlink(&gone.uid, &uid, &mut work);
         }
         for owner in &node.owners {
-            let unseen_owner = self.link(owner, &node.key, &uid);
-            // An owner that nobody has seen may not exist: find out.
-            if unseen_owner {
+            let doubtful = self.link(owner, &node.key, &uid);
+            // An owner that nobody has seen may not exist, nor one that is elsewhere: find out.
+            if doubtful && (!was_seen || !former_owners.contains(owner)) {
                 work.push(Work::Examine(uid.clone()));
             }
         }
@@ -137,8 +151,20 @@ impl Graph {
             work.push(Work::Orphan(uid.clone()));
         }
         let owner_goes = node.owners.iter().any(|o| {
-            self.nodes.get(&o.uid).is_some_and(|n| n.foreground) || self.absent.contains(&o.uid)
+            let namespace = node.key.namespace.clone();
+            self.nodes.get(&o.uid).is_some_and(|n| n.foreground)
+                || self.absent.contains(&(o.uid.clone(), namespace))
+                || self.absent.contains(&(o.uid.clone(), String::new()))
         });
+        if !was_seen {
+            // Dependents that named it before it was seen may have meant it to be elsewhere.
+            let here = &node.key.namespace;
+            let misled = node.dependents.iter().filter(|dependent| {
+                let found = self.nodes.get(*dependent);
+                !here.is_empty() && found.is_some_and(|n| n.key.namespace != *here)
+            });
+            work.extend(misled.cloned().map(Work::Examine));
+        }
         if owner_goes {
             work.push(Work::Examine(uid.clone()));
         }
@@ -156,13 +182,13 @@ impl Graph {
             self.unlink(&owner.uid, uid, &mut work);
         }
         if !node.dependents.is_empty() {
-            self.set_absent(uid);
+            self.set_absent(uid, &node.key.namespace);
             work.extend(node.dependents.into_iter().map(Work::Examine));
         }
         work
     }
 
-    /// Notes a dependent on its owner; true: the owner itself has not been seen.
+    /// Notes a dependent on its owner; true: the owner itself has not been seen, or is in another namespace.
     fn link(&mut self, owner: &OwnerReference, dependent: &ObjectKey, uid: &str) -> bool {
         let node = self.nodes.entry(owner.uid.clone()).or_insert_with(|| {
             let (group, version) =
@@ -184,7 +210,7 @@ impl Graph {
             }
         });
         node.dependents.insert(uid.to_owned());
-        !node.seen
+        !node.seen || (!node.key.namespace.is_empty() && node.key.namespace != dependent.namespace)
     }
 
     fn unlink(&mut self, owner: &str, dependent: &str, work: &mut Vec<Work>) {
@@ -249,7 +275,7 @@ mod tests {
         assert_eq!(graph.apply(&resource::REPLICA_SETS, &object("rs", &[])), []);
         assert_eq!(graph.apply(&resource::PODS, &object("p", &["rs"])), []);
         assert_eq!(graph.remove("rs"), [Work::Examine("p".into())]);
-        assert!(graph.is_absent("rs"));
+        assert!(graph.is_absent("rs", "n") && !graph.is_absent("rs", "m"));
         assert_eq!(graph.remove("p"), []);
     }
 

@@ -188,8 +188,8 @@ impl Reconciler {
         if ready(&node) == Some("True") {
             self.shared.unmarked.lock().remove(&key.name);
         }
-        self.mark_pods(&key.name).await?;
         let again = self.taint(&node, &key.name).await?;
+        self.mark_pods(&key.name).await?;
         // A silent node is woken by its next Lease or status.
         let left = Some(left).filter(|left| !left.is_zero());
         let next = [left, again].into_iter().flatten().min();

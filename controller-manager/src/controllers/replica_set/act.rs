@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use apimachinery::{
-    api::{Resource, apps::ReplicaSet, core::Pod},
+    api::{
+        Resource,
+        apps::{ReplicaSet, ReplicaSetStatus},
+        core::Pod,
+    },
     labels::Selector,
     object::ObjectKey,
     status::Status,
@@ -85,10 +89,13 @@ fn on_pod(
         Some(ObjectKey { namespace, name: owner.name.clone() })
     };
     let (was, is) = (old.and_then(|p| owner(p)), new.and_then(|p| owner(p)));
-    if let (None, Some(key)) = (&old, &is) {
+    let going = |pod: &Pod| pod.metadata.deletion_timestamp.is_some();
+    // One that is on its way out when it is first seen is no creation that anybody waits for.
+    if let (None, Some(key)) = (&old, &is)
+        && new.is_some_and(|pod| !going(pod))
+    {
         expectations.created(key, 1);
     }
-    let going = |pod: &Pod| pod.metadata.deletion_timestamp.is_some();
     let ended = new.is_none_or(|p| going(p));
     if let (Some(pod), Some(key)) = (new.or(old), was.as_ref().or(is.as_ref()))
         && ended
@@ -139,7 +146,8 @@ impl Reconciler {
             (Err(status), false) => Some(("FailedDelete", status.message.clone())),
             (Ok(()), _) => None,
         };
-        self.write_status(&set, &plan.claimed, failure).await?;
+        let wanted = status(&set, &plan.claimed, plan.terminating, failure, self.clock.now());
+        self.write_status(&set, &wanted).await?;
         outcome?;
         Ok(plan.requeue_after.map_or(Action::Done, Action::RequeueAfter))
     }
@@ -158,19 +166,12 @@ impl Reconciler {
         pods
     }
 
-    /// The pods of all ReplicaSets with the same owner.
+    /// The pods of all ReplicaSets with the same owner; a set without an owner has no relatives, not even itself.
     fn related(&self, set: &ReplicaSet) -> Vec<Arc<Pod>> {
-        let own = || vec![set.metadata.uid.clone().unwrap_or_default()];
-        let uids: Vec<String> = match controller_of(&set.metadata) {
-            Some(owner) => self
-                .sets
-                .by_index(BY_CONTROLLER, &owner.uid)
-                .iter()
-                .filter_map(|s| s.metadata.uid.clone())
-                .collect(),
-            None => own(),
-        };
-        uids.iter().flat_map(|uid| self.pods.by_index(BY_CONTROLLER, uid)).collect()
+        let Some(owner) = controller_of(&set.metadata) else { return Vec::new() };
+        let siblings = self.sets.by_index(BY_CONTROLLER, &owner.uid);
+        let uids = siblings.iter().filter_map(|set| set.metadata.uid.as_deref());
+        uids.flat_map(|uid| self.pods.by_index(BY_CONTROLLER, uid)).collect()
     }
 
     /// The cache may be behind: only a set that still lives may adopt, or the pods that its deletion orphaned would be
@@ -247,8 +248,8 @@ impl Reconciler {
                         self.recorder.record(set, EventType::Normal, "SuccessfulCreate", message);
                     }
                     Err(status) if is_terminating(&status) => {
-                        // The namespace goes, and the set with it: nobody needs to hear of it.
-                        self.expectations.created(key, left);
+                        // The namespace goes, and the set with it: nobody needs to hear of it, and what is expected
+                        // stays so, lest it be tried again.
                         return Ok(());
                     }
                     Err(status) => {
@@ -294,11 +295,9 @@ impl Reconciler {
     async fn write_status(
         &self,
         set: &ReplicaSet,
-        claimed: &[Arc<Pod>],
-        failure: Option<(&str, String)>,
+        wanted: &ReplicaSetStatus,
     ) -> Result<(), Status> {
-        let wanted = status(set, claimed, failure, self.clock.now());
-        if wanted == set.status {
+        if *wanted == set.status {
             return Ok(());
         }
         let key = key_of(&set.metadata);

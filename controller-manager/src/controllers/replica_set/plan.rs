@@ -46,6 +46,8 @@ pub struct Plan {
     pub delete: Vec<Arc<Pod>>,
     /// The pods that are counted, before creations and deletions.
     pub claimed: Vec<Arc<Pod>>,
+    /// How many of its pods are being deleted but have not ended.
+    pub terminating: usize,
     /// Look again after this long: a ready pod becomes available.
     pub requeue_after: Option<Duration>,
 }
@@ -55,6 +57,16 @@ pub struct Plan {
 pub fn is_active(pod: &Pod) -> bool {
     !matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"))
         && pod.metadata.deletion_timestamp.is_none()
+}
+
+/// Whether a pod of the set is being deleted and has not ended: `FilterTerminatingPods`.
+fn is_leaving(pod: &Pod, set: &ReplicaSet, selector: &Selector) -> bool {
+    let ended = matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"));
+    let own = controller_of(&pod.metadata)
+        .is_some_and(|owner| Some(&owner.uid) == set.metadata.uid.as_ref());
+    own && !ended
+        && pod.metadata.deletion_timestamp.is_some()
+        && selector.matches(&pod.metadata.labels)
 }
 
 /// The condition `Ready` of a pod, if it is true.
@@ -108,6 +120,7 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
             None => {}
         }
     }
+    plan.terminating = snapshot.pods.iter().filter(|pod| is_leaving(pod, set, &selector)).count();
     let min_ready = set.spec.min_ready_seconds.unwrap_or(0);
     plan.requeue_after = plan
         .claimed
@@ -129,11 +142,12 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
     plan
 }
 
-/// The status that the counted pods give; `failure` is the reason and message of a failed creation or deletion.
+/// The status that the counted pods and those on their way out give; `failure` is the reason and message of a failed creation or deletion.
 #[must_use]
 pub fn status(
     set: &ReplicaSet,
     claimed: &[Arc<Pod>],
+    terminating: usize,
     failure: Option<(&str, String)>,
     now: Timestamp,
 ) -> ReplicaSetStatus {
@@ -155,7 +169,7 @@ pub fn status(
         available_replicas: count(available.count()),
         observed_generation: set.metadata.generation,
         conditions: set.status.conditions.clone(),
-        terminating_replicas: set.status.terminating_replicas,
+        terminating_replicas: i32::try_from(terminating).ok(),
     };
     let current = status.conditions.iter().position(|c| c.type_ == "ReplicaFailure");
     match (failure, current) {

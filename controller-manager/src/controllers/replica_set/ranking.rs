@@ -11,8 +11,8 @@ use super::plan::{is_active, is_ready};
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// Chooses `count` pods. In this order a pod goes before another: not assigned; pending before unknown before
-/// running; not ready; of lower deletion cost; on a node with more relatives; ready for a shorter time (on a
-/// logarithmic scale); with more restarts; younger.
+/// running; not ready; of lower deletion cost; on a node with more relatives; ready for a shorter time; with more restarts;
+/// younger. Times count by their magnitude, and where that is the same, the uid decides.
 #[must_use]
 pub fn first_to_go(
     pods: &[Arc<Pod>],
@@ -51,9 +51,9 @@ fn compare(a: &Pod, rank_a: usize, b: &Pod, rank_b: usize, now: Timestamp) -> Or
         .then_with(|| is_ready(a).cmp(&is_ready(b)))
         .then_with(|| cost(a).cmp(&cost(b)))
         .then_with(|| rank_b.cmp(&rank_a))
-        .then_with(|| younger_first(ready_time(a), ready_time(b), now))
+        .then_with(|| younger_first(a, b, ready_time, now))
         .then_with(|| restarts(b).cmp(&restarts(a)))
-        .then_with(|| younger_first(created(a), created(b), now))
+        .then_with(|| younger_first(a, b, created, now))
         .then_with(|| a.metadata.uid.cmp(&b.metadata.uid))
 }
 
@@ -66,18 +66,37 @@ fn ready_time(pod: &Pod) -> Option<Timestamp> {
     ready.last_transition_time.as_ref().map(|t| t.0)
 }
 
-/// The most restarts of a container; a sidecar's count as well.
-fn restarts(pod: &Pod) -> i32 {
+/// The most restarts of a container, and of a sidecar.
+fn restarts(pod: &Pod) -> (i32, i32) {
     let status = &pod.status;
-    let all = status.container_statuses.iter().chain(&status.init_container_statuses);
-    all.map(|c| c.restart_count).max().unwrap_or(0)
+    let sidecar = |name: &str| {
+        let own = pod.spec.init_containers.iter().find(|c| c.name == name);
+        own.is_some_and(|c| c.restart_policy.as_deref() == Some("Always"))
+    };
+    let regular = status.container_statuses.iter().map(|c| c.restart_count).max();
+    let sidecars = status.init_container_statuses.iter().filter(|c| sidecar(&c.name));
+    (regular.unwrap_or(0), sidecars.map(|c| c.restart_count).max().unwrap_or(0))
 }
 
-/// Ages count by their magnitude (powers of two of seconds), so that the choice among pods of about the same age is
-/// left to chance (LogarithmicScaleDown); a missing time is the youngest.
-fn younger_first(a: Option<Timestamp>, b: Option<Timestamp>, now: Timestamp) -> Ordering {
-    let magnitude = |time: Option<Timestamp>| {
-        time.map(|t| u64::try_from(now.as_second() - t.as_second()).unwrap_or(0).checked_ilog2())
+/// Orders by a time, the later first; a missing one is the latest. Two that differ count by the magnitude of their age
+/// (powers of two of nanoseconds), so that the choice among pods of about the same age is left to chance, which is the
+/// uid: LogarithmicScaleDown.
+fn younger_first(
+    a: &Pod,
+    b: &Pod,
+    time: fn(&Pod) -> Option<Timestamp>,
+    now: Timestamp,
+) -> Ordering {
+    let (at, bt) = (time(a), time(b));
+    if at == bt {
+        return Ordering::Equal;
+    }
+    let (Some(at), Some(bt)) = (at, bt) else {
+        return at.is_some().cmp(&bt.is_some());
     };
-    magnitude(a).cmp(&magnitude(b))
+    let magnitude = |time: Timestamp| {
+        let age = now.as_nanosecond() - time.as_nanosecond();
+        u128::try_from(age).unwrap_or(0).checked_ilog2()
+    };
+    magnitude(at).cmp(&magnitude(bt)).then_with(|| a.metadata.uid.cmp(&b.metadata.uid))
 }

@@ -94,6 +94,10 @@ impl Model {
                 Action::Event(_, reason, message) => {
                     self.events.push(format!("{reason}: {message}"));
                 }
+                Action::Revise(deployment) => {
+                    self.deployment = *deployment;
+                    wrote = true;
+                }
                 Action::RequeueAfter(_) => {}
             }
         }

@@ -110,7 +110,7 @@ fn pods_become_endpoints() {
     check(&plain, &["a ip=10.0.0.1 unready"], &[":80 = 10.0.0.1!"]);
     check(&plain, &["a ip=10.0.0.1 going"], &[":80 = 10.0.0.1!st"]);
     check(&plain, &["a ip=10.0.0.1 going unready"], &[":80 = 10.0.0.1!t"]);
-    check(&plain, &["a ip=10.0.0.1 going ended"], &[" = "]);
+    check(&plain, &["a ip=10.0.0.1 going ended"], &[":80 = 10.0.0.1!st"]);
     check(&plain, &["a ip=10.0.0.1 ended"], &[":80 = 10.0.0.1s"]);
     check(&plain, &["a ip=10.0.0.1 succeeded"], &[" = "]);
     let published = json!({"publishNotReadyAddresses": true});

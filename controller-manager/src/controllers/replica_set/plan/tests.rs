@@ -185,7 +185,7 @@ fn the_status_counts() {
         let mut snapshot = snapshot(9, pods);
         edit(&mut snapshot, |set| set.spec.min_ready_seconds = Some(min_ready));
         let plan = plan(&snapshot);
-        let status = status(&snapshot.set, &plan.claimed, None, NOW);
+        let status = status(&snapshot.set, &plan.claimed, plan.terminating, None, NOW);
         let counts = [
             Some(status.replicas),
             status.fully_labeled_replicas,
@@ -208,7 +208,7 @@ fn a_failure_shows_until_it_is_over() {
     let mut set = (*snapshot(1, &[]).set).clone();
     let failed = |set: &ReplicaSet, failure: Option<&str>| {
         let failure = failure.map(|message| ("FailedCreate", message.to_owned()));
-        status(set, &[], failure, NOW).conditions
+        status(set, &[], 0, failure, NOW).conditions
     };
     assert_eq!(failed(&set, None), []);
     let shown = failed(&set, Some("quota"));
