@@ -96,4 +96,6 @@ impl Server {
 }
 
 #[cfg(test)]
+mod tables;
+#[cfg(test)]
 mod tests;
