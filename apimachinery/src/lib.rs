@@ -14,6 +14,7 @@ pub mod int_or_string;
 pub mod json;
 pub mod jsonpath;
 pub mod labels;
+pub mod managed_fields;
 pub mod node_affinity;
 pub mod number;
 pub mod object;

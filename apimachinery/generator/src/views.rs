@@ -138,7 +138,12 @@ fn field(out: &mut String, module: &str, strukt: &str, field: &Field, whole: boo
                 let empty = if matches!(field.ty, Type::List(_)) { "Vec" } else { "BTreeMap" };
                 serde.push(format!("skip_serializing_if = \"{empty}::is_empty\""));
             }
-            serde.push("deserialize_with = \"null_as_default\"".to_owned());
+            // No component looks at them, and they are half of many an object: views do not read them.
+            serde.push(if field.json == "managedFields" {
+                "skip_deserializing".to_owned()
+            } else {
+                "deserialize_with = \"null_as_default\"".to_owned()
+            });
             rust
         }
         _ if field.optional => {

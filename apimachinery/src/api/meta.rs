@@ -130,7 +130,7 @@ pub struct ObjectMeta {
     pub generation: Option<i64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_as_default")]
     pub labels: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", skip_deserializing)]
     pub managed_fields: Vec<ManagedFieldsEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
