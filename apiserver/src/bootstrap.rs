@@ -97,6 +97,7 @@ async fn ensure(
         user: user.clone(),
         namespace: object.namespace().to_owned(),
         name: if verb == Verb::Create { String::new() } else { object.name().to_owned() },
+        field_manager: "kube-apiserver".into(),
         ..RequestContext::new(verb, info)
     };
     let get = Request::Get { resource_version: String::new() };

@@ -7,9 +7,14 @@
 pub mod grpc;
 pub mod rest;
 
-/// The default field manager: the user agent's first word.
+/// A field manager's name is at most this many bytes long.
+const MAX_MANAGER: usize = 128;
+
+/// The default field manager: the user agent's first word, cut to what a manager's name may be.
 fn default_manager(user_agent: &str) -> &str {
-    user_agent.split('/').next().unwrap_or("")
+    let word = user_agent.split('/').next().unwrap_or("");
+    let end = word.char_indices().find(|(at, c)| c.is_control() || at + c.len_utf8() > MAX_MANAGER);
+    end.map_or(word, |(at, _)| &word[..at])
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! Requests at one time are bounded, reads and writes apart, as Kubernetes bounds them; watches and streams are not
 //! counted, as they hold nothing while they wait.
 
+mod apply;
 mod authorize;
 mod evict;
 mod read;

@@ -7,6 +7,7 @@ pub(crate) mod decode;
 mod defaults;
 mod encode;
 pub(crate) mod eviction;
+pub(crate) mod field_manager;
 mod json;
 pub mod kinds;
 mod meta;

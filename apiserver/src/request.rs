@@ -145,6 +145,8 @@ pub struct RequestContext {
     pub name: String,
     /// `fieldManager`, or the default made from the user agent.
     pub field_manager: String,
+    /// Whether the caller named the field manager itself.
+    pub manager_given: bool,
     /// What unknown fields lead to.
     pub field_validation: FieldValidation,
     /// `dryRun=All`: everything but the write happens.
@@ -174,6 +176,7 @@ impl RequestContext {
             namespace: String::new(),
             name: String::new(),
             field_manager: String::new(),
+            manager_given: false,
             field_validation: FieldValidation::default(),
             dry_run: false,
             force: false,

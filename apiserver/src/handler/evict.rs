@@ -134,6 +134,7 @@ impl Handler {
         let transform = |old: &Object| {
             let mut budget = old.clone();
             eviction::take(&mut budget, pod, now)?;
+            budgets.fields.updated(&own, now, Some(old), &mut budget);
             Ok(budget)
         };
         budgets.update(&own, &transform).await.map(drop)

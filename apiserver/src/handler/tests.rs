@@ -21,6 +21,7 @@ use crate::{
 
 mod deletes;
 mod evictions;
+mod ownership;
 mod reads;
 mod scheduling;
 mod watches;

@@ -11,7 +11,7 @@ use futures::{StreamExt, future::BoxFuture};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::{Handler, Reply};
+use super::{Handler, Reply, apply::check_options};
 use crate::{
     admission::{self, Facts, Operation, Review},
     registry::{
@@ -37,26 +37,28 @@ impl Handler {
         if context.subresource == "binding" {
             return self.bind(store, context, body, warnings).await;
         }
-        let object = self.read_object(store.info, context, body, warnings)?;
+        let mut object = self.read_object(store.info, context, body, warnings)?;
         if context.subresource == "token" {
             return self.request_token(store, context, &object).await;
         }
         if context.subresource == "eviction" {
             return self.evict(store, context, object).await;
         }
+        store.strategy.default(&mut object);
+        store.fields.updated(context, self.deps.clock.now(), None, &mut object);
         let stored = self.create_object(store, context, object, warnings).await?;
         let body = self.shaper(store, context).object(&stored.bytes)?;
         Ok(Reply::Object { body, created: true })
     }
 
-    async fn create_object(
+    /// Stores a new object, defaulted, whose owners are noted.
+    pub(super) async fn create_object(
         &self,
         store: &Arc<Store>,
         context: &RequestContext,
-        mut object: Object,
+        object: Object,
         warnings: &mut Vec<String>,
     ) -> Result<Stored, Status> {
-        store.strategy.default(&mut object);
         self.check_grant(context, &object, None)?;
         let facts = self
             .facts
@@ -88,6 +90,7 @@ impl Handler {
         warnings.extend(store.strategy.warnings(&object));
         let transform = |old: &Object| {
             let mut object = object.clone();
+            store.fields.updated(context, self.deps.clock.now(), Some(old), &mut object);
             self.admit_update(context, &mut object, old)?;
             Ok(object)
         };
@@ -102,6 +105,7 @@ impl Handler {
                 let create = RequestContext { verb: Verb::Create, ..context.clone() };
                 let empty = crate::request::Request::Create(bytes::Bytes::new());
                 self.authorize(&create, &empty).await?;
+                store.fields.updated(&create, self.deps.clock.now(), None, &mut object);
                 self.create_object(store, &create, object, &mut Vec::new()).await?
             }
             other => other?,
@@ -118,7 +122,11 @@ impl Handler {
         body: &[u8],
         warnings: &mut Vec<String>,
     ) -> Result<Reply, Status> {
-        let patch = patch::parse(patch_type, body)?;
+        check_options(context, patch_type == PatchType::Apply)?;
+        if patch_type == PatchType::Apply {
+            return self.apply(store, context, body, warnings).await;
+        }
+        let patch = patch::parse(body)?;
         if context.subresource == "scale" {
             let apply = |scale: &Object| patch::apply(patch_type, &patch, scale);
             return self.write_scale(store, context, &apply).await;
@@ -132,6 +140,7 @@ impl Handler {
             decode::check_patched(store.info, &mut object, &shown, validation, &mut found)?;
             check_name(context, &mut object)?;
             store.strategy.default(&mut object);
+            store.fields.updated(context, self.deps.clock.now(), Some(old), &mut object);
             self.admit_update(context, &mut object, old)?;
             found.extend(store.strategy.warnings(&object));
             *collected.lock() = found;
@@ -259,6 +268,7 @@ impl Handler {
             let version = scale.resource_version().to_owned();
             object.metadata_mut().insert("resourceVersion".into(), version.into());
             strategy.from_scale(&mut object, &scale)?;
+            store.fields.updated(context, self.deps.clock.now(), Some(old), &mut object);
             self.admit_update(context, &mut object, old)?;
             Ok(object)
         };
@@ -267,7 +277,7 @@ impl Handler {
         Ok(Reply::Object { body: scale.to_bytes(), created: false })
     }
 
-    fn admit_update(
+    pub(super) fn admit_update(
         &self,
         context: &RequestContext,
         object: &mut Object,
@@ -312,7 +322,7 @@ impl Handler {
 }
 
 /// The body's name and namespace, where given, are the path's.
-fn check_name(context: &RequestContext, object: &mut Object) -> Result<(), Status> {
+pub(super) fn check_name(context: &RequestContext, object: &mut Object) -> Result<(), Status> {
     if object.name().is_empty() {
         object.metadata_mut().insert("name".into(), context.name.as_str().into());
     } else if object.name() != context.name {

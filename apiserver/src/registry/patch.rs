@@ -6,26 +6,49 @@ use apimachinery::{
     resource::split_api_version,
     schema,
     status::{Status, StatusCause, StatusReason},
+    yaml,
 };
 use serde_json::Value;
 
-use crate::request::PatchType;
+use crate::request::{FieldValidation, PatchType};
 
 /// A JSON patch with more operations than this is refused, as Kubernetes refuses it.
 const MAX_JSON_OPERATIONS: usize = 10_000;
 
+/// Reads the configuration of a server-side apply: YAML, of which JSON is a part.
+///
+/// # Errors
+/// Bad request for what is neither, or has fields twice where that is forbidden.
+pub(crate) fn parse_apply(
+    body: &[u8],
+    validation: FieldValidation,
+    warnings: &mut Vec<String>,
+) -> Result<Object, Status> {
+    if let Ok((object, duplicates)) = super::json::read_object(body) {
+        return match validation {
+            FieldValidation::Strict if !duplicates.is_empty() => Err(Status::bad_request(format!(
+                "error strict decoding YAML: {}",
+                duplicates.join(", ")
+            ))),
+            FieldValidation::Warn => {
+                warnings.extend(duplicates);
+                Ok(object)
+            }
+            FieldValidation::Strict | FieldValidation::Ignore => Ok(object),
+        };
+    }
+    let bad = |why: String| Status::bad_request(format!("error decoding YAML: {why}"));
+    let text = std::str::from_utf8(body).map_err(|error| bad(error.to_string()))?;
+    let documents = yaml::read(text, "body").map_err(|error| bad(error.go_message()))?;
+    let first = documents.into_iter().next().map_or(Value::Null, |document| document.value);
+    Object::from_value(first).map_err(|status| bad(status.message))
+}
+
 /// Reads a patch.
 ///
 /// # Errors
-/// Bad request for what is no JSON; unsupported media type for server-side apply, which is not served yet.
-pub(crate) fn parse(patch_type: PatchType, body: &[u8]) -> Result<Value, Status> {
-    if patch_type == PatchType::Apply {
-        return Err(Status::unsupported_media_type(&[
-            "application/json-patch+json",
-            "application/merge-patch+json",
-            "application/strategic-merge-patch+json",
-        ]));
-    }
+/// Bad request for what is no JSON.
+pub(crate) fn parse(body: &[u8]) -> Result<Value, Status> {
     let patch: Value = serde_json::from_slice(body)
         .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
     if let Value::Array(operations) = &patch

@@ -13,9 +13,8 @@
 //! An update, patch or deletion whose condition fails starts again from the newer object, unless the caller insisted on
 //! a resourceVersion. An update that changes nothing writes nothing and returns what is stored.
 //!
-//! # What is dropped
-//! `metadata.managedFields` and `metadata.selfLink` are accepted and dropped on every write: field ownership comes with
-//! server-side apply, and until then nothing would act on them.
+//! `metadata.selfLink` is accepted and dropped on every write. Who owns which field has been noted before
+//! ([`FieldManager`]).
 
 mod create;
 mod delete;
@@ -40,6 +39,7 @@ pub(crate) use self::{
 use super::{
     allocators::Allocators,
     encode::{Encoded, encode},
+    field_manager::FieldManager,
     selection::index_of,
     strategy::{Strategy, StrategyContext},
 };
@@ -63,6 +63,8 @@ pub(crate) struct Store {
     pub(crate) strategy: Arc<dyn Strategy>,
     pub(crate) info: &'static ResourceInfo,
     pub(crate) deps: Arc<StoreDeps>,
+    /// Notes who owns which fields.
+    pub(crate) fields: FieldManager,
     /// `/registry/pods/`
     prefix: String,
 }
@@ -74,7 +76,8 @@ pub(crate) type Admit<'a> =
 impl Store {
     pub(crate) fn new(strategy: Arc<dyn Strategy>, deps: Arc<StoreDeps>) -> Self {
         let info = strategy.resource();
-        Self { strategy, info, deps, prefix: prefix_of(info) }
+        let fields = FieldManager::new(info, &*strategy);
+        Self { strategy, info, deps, fields, prefix: prefix_of(info) }
     }
 
     /// The key of an object.
@@ -214,7 +217,5 @@ fn check_preconditions(
 
 /// Removes what is accepted and not kept.
 fn drop_unkept(object: &mut Object) {
-    let metadata = object.metadata_mut();
-    metadata.remove("managedFields");
-    metadata.remove("selfLink");
+    object.metadata_mut().remove("selfLink");
 }

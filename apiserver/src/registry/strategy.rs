@@ -34,6 +34,15 @@ pub struct StrategyContext<'a> {
     pub user: &'a str,
 }
 
+/// The part of an object that a write can own.
+#[derive(Clone, Copy, Debug)]
+pub enum Owned {
+    /// All but these fields, which the strategy sets back.
+    Except(&'static [&'static [&'static str]]),
+    /// Only these fields.
+    Only(&'static [&'static [&'static str]]),
+}
+
 /// The particulars of one resource. Every method has a default that fits a plain object without a status.
 pub trait Strategy: Send + Sync + 'static {
     /// The resource that this strategy serves.
@@ -113,6 +122,16 @@ pub trait Strategy: Send + Sync + 'static {
     /// Turns the stored form into the served form; None: the stored bytes are the served form.
     fn on_read(&self, _object: &Object) -> Option<Object> {
         None
+    }
+
+    /// What can be owned through the object itself ("") or a subresource: what [`Strategy::prepare_for_update`] does
+    /// not set back (`GetResetFields`).
+    fn owned(&self, subresource: &str) -> Owned {
+        match (self.resource().has_status(), subresource) {
+            (true, "status") => Owned::Except(&[&["spec"]]),
+            (true, _) => Owned::Except(&[&["status"]]),
+            (false, _) => Owned::Except(&[]),
+        }
     }
 
     /// The object as its `scale` subresource; an error for a resource without one.

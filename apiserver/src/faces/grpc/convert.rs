@@ -90,6 +90,7 @@ pub(super) fn write_options(
     let Some(options) = options else { return Ok(()) };
     if !options.field_manager.is_empty() {
         context.field_manager = options.field_manager;
+        context.manager_given = true;
     }
     context.field_validation = field_validation(&options.field_validation)?;
     context.dry_run = options.dry_run;

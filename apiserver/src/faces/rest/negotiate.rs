@@ -103,6 +103,7 @@ pub(super) fn patch_type(content_type: &str) -> Result<PatchType, Status> {
             "application/json-patch+json",
             "application/merge-patch+json",
             "application/strategic-merge-patch+json",
+            "application/apply-patch+yaml",
         ])),
     }
 }

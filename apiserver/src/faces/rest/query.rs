@@ -129,6 +129,7 @@ impl Query {
                 ));
             }
             manager.clone_into(&mut context.field_manager);
+            context.manager_given = true;
         }
         context.field_validation = field_validation(self.get("fieldValidation").unwrap_or(""))?;
         context.force = self.flag("force");

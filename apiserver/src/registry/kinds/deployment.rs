@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{STATUS, split_status, take_metadata, workload};
 use crate::registry::{
     defaults, meta, printers,
-    strategy::{Column, Strategy, StrategyContext},
+    strategy::{Column, Owned, Strategy, StrategyContext},
     validation::{
         at::{At, Errors, same},
         percent,
@@ -68,6 +68,13 @@ impl Strategy for Deployment {
         split_status(ctx.subresource, object, old);
         if ctx.subresource == STATUS {
             take_metadata(object, old, "labels");
+        }
+    }
+
+    fn owned(&self, subresource: &str) -> Owned {
+        match subresource {
+            STATUS => Owned::Except(&[&["spec"], &["metadata", "labels"]]),
+            _ => Owned::Except(&[&["status"]]),
         }
     }
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{STATUS, split_status, take_metadata};
 use crate::registry::{
     defaults, meta, printers,
-    strategy::{Column, Strategy, StrategyContext},
+    strategy::{Column, Owned, Strategy, StrategyContext},
     validation::{
         at::{At, Errors},
         pod_spec,
@@ -100,6 +100,18 @@ impl Strategy for Pod {
             }
         } else if let Some(spec) = defaults::child(&mut object.0, "spec") {
             defaults::pod::service_account(spec);
+        }
+    }
+
+    fn owned(&self, subresource: &str) -> Owned {
+        match subresource {
+            STATUS => Owned::Except(&[
+                &["spec"],
+                &["metadata", "deletionTimestamp"],
+                &["metadata", "ownerReferences"],
+            ]),
+            EPHEMERAL_CONTAINERS => Owned::Only(&[&["spec", "ephemeralContainers"]]),
+            _ => Owned::Except(&[&["status"]]),
         }
     }
 
@@ -190,7 +202,8 @@ impl Strategy for Pod {
 /// A write of the ephemeral containers leaves everything else as it was.
 fn keep_all_but_ephemeral_containers(object: &mut Object, old: &Object) {
     let containers = object.remove(&["spec", "ephemeralContainers"]);
-    *object = old.clone();
+    let written = std::mem::replace(object, old.clone());
+    take_metadata(object, &written, "managedFields");
     match containers {
         Some(containers) => object.set(&["spec", "ephemeralContainers"], containers),
         None => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use apimachinery::{
     field::{FieldError, Path},
+    managed_fields,
     object::Object,
     status::Status,
 };
@@ -107,7 +108,7 @@ impl Store {
             None
         };
         object.metadata_mut().insert("resourceVersion".into(), old.resource_version().into());
-        if object == old {
+        if object == old || managed_fields::same_but_times(&object, &old) {
             return Ok(Attempt::Done(Stored { bytes: kv.value.clone(), created: false }));
         }
         if context.dry_run {
