@@ -2,12 +2,14 @@
 //!
 //! Init containers run one after the other; one with `restartPolicy: Always` is a sidecar: it keeps running, and the
 //! next one starts as soon as its startup probe has passed. Then all main containers start. A container that ended is
-//! started again if the pod's restart policy says so, after its back-off. When no main container runs or will run
-//! again, the sidecars are stopped and the pod has ended.
+//! started again if its restart rules, its own policy or the pod's say so, after its back-off. When no main container
+//! runs or will run again, what still runs is stopped and the pod has ended.
+//!
+//! A postStart hook holds up everything: nothing else of the pod is started until it is over (see [`Record::shown`]).
 
 use std::{collections::BTreeMap, time::Duration};
 
-use apimachinery::api::core::{Container, Pod};
+use apimachinery::api::core::{Container, EphemeralContainer, Pod};
 use jiff::Timestamp;
 
 use crate::backoff::Backoff;
@@ -76,6 +78,22 @@ pub struct Record {
     pub must_restart: bool,
     /// The image that it was last started with, as the pod names it.
     pub image: String,
+    /// The image with which its last start was tried.
+    pub tried: String,
+    /// The readiness probe passes, or there is none; [`Self::ready_at`] may hold readiness up.
+    pub passes: bool,
+    /// Before this it is not ready, whatever its probe says (simulated).
+    pub ready_at: Option<Duration>,
+    /// Its start has been delayed (simulated).
+    pub delayed: bool,
+    /// The end that it is killed to act out: exit code and reason (simulated).
+    pub enacted: Option<(i32, &'static str)>,
+    /// Why its postStart hook failed, until it has ended.
+    pub hook_failure: Option<String>,
+    /// Its last run was wiped out with the whole pod's (`RestartAllContainers`): it counts for nothing but the status.
+    pub wiped: bool,
+    /// While its postStart hook runs: what statuses go on to show, the record as it was before.
+    pub shown: Option<Box<Self>>,
     /// Its crashes.
     pub backoff: Backoff,
 }
@@ -95,6 +113,14 @@ impl Default for Record {
             begun: false,
             must_restart: false,
             image: String::new(),
+            tried: String::new(),
+            passes: false,
+            ready_at: None,
+            delayed: false,
+            enacted: None,
+            hook_failure: None,
+            wiped: false,
+            shown: None,
             backoff: Backoff::default(),
         }
     }
@@ -112,15 +138,25 @@ impl Record {
     pub fn ended(&self) -> Option<&Ended> {
         match &self.state {
             State::Terminated(ended) => Some(ended),
-            State::Waiting => self.last.as_ref(),
+            State::Waiting => self.last.as_ref().filter(|_| !self.wiped),
             State::Running { .. } => None,
         }
     }
 
-    /// Whether it was ever started.
+    /// Whether it is ready now.
     #[must_use]
-    pub fn ever_started(&self) -> bool {
-        self.state != State::Waiting || self.last.is_some()
+    pub fn is_ready(&self, now: Duration) -> bool {
+        self.passes && self.ready_at.is_none_or(|ready_at| ready_at <= now)
+    }
+
+    /// Since when a restart's back-off counts. One that was stopped to be started again does not wait for itself: the end
+    /// of the run before counts (`doBackOff` looks for the last container that had exited when the kill was decided).
+    #[must_use]
+    pub fn backs_off_since(&self) -> Option<Duration> {
+        match &self.state {
+            State::Terminated(_) if self.must_restart => self.last.as_ref().map(|ended| ended.at),
+            _ => self.ended().map(|ended| ended.at),
+        }
     }
 }
 
@@ -141,8 +177,10 @@ pub enum Action {
         /// When it is over.
         until: Duration,
     },
-    /// Stop these sidecars, in this order.
-    StopSidecars(Vec<String>),
+    /// Stop what still runs, in Kubernetes' order: the pod is at its end.
+    StopAll,
+    /// Kill what still runs, without hooks: all containers start afresh.
+    RestartAll,
     /// The pod has ended.
     Finished,
 }
@@ -160,21 +198,87 @@ pub fn restart_policy<'a>(pod: &'a Pod, container: &'a Container) -> &'a str {
     own.or(pod.spec.restart_policy.as_deref()).unwrap_or("Always")
 }
 
-/// Whether a container that ended with `exit_code` is to be started again.
+/// What the first of a container's `restartPolicyRules` that an exit code matches asks for.
+fn matching_action(container: &Container, exit_code: i32) -> Option<&str> {
+    let rule = container.restart_policy_rules.iter().find(|rule| {
+        rule.exit_codes.as_ref().is_some_and(|codes| {
+            let listed = codes.values.contains(&exit_code);
+            match codes.operator.as_str() {
+                "In" => listed,
+                "NotIn" => !listed,
+                _ => false,
+            }
+        })
+    });
+    rule.map(|rule| rule.action.as_str())
+}
+
+/// Whether a container that ended so is to be started again: its rules, its own policy, its pod's policy, in this order.
 #[must_use]
-pub fn restarts(pod: &Pod, container: &Container, record: &Record, exit_code: i32) -> bool {
+pub fn should_restart(pod: &Pod, container: &Container, exit_code: i32) -> bool {
+    if matches!(matching_action(container, exit_code), Some("Restart" | "RestartAllContainers")) {
+        return true;
+    }
     match restart_policy(pod, container) {
-        _ if record.must_restart => true,
         "Never" => false,
         "OnFailure" => exit_code != 0,
         _ => true,
     }
 }
 
-/// Whether the main containers have had their turn: then init containers are not run again. After a reboot they are,
-/// as Kubernetes runs them again in a new sandbox.
-fn main_begun(pod: &Pod, records: &Records) -> bool {
-    pod.spec.containers.iter().any(|c| records.get(&c.name).is_some_and(|r| r.begun))
+/// Whether a container that ended with `exit_code` is to be started again.
+#[must_use]
+pub fn restarts(pod: &Pod, container: &Container, record: &Record, exit_code: i32) -> bool {
+    record.must_restart || should_restart(pod, container, exit_code)
+}
+
+/// Whether a container of the pod may ask for all of them to be restarted.
+#[must_use]
+pub fn may_restart_all(pod: &Pod) -> bool {
+    let containers = pod.spec.init_containers.iter().chain(&pod.spec.containers);
+    containers.flat_map(|c| &c.restart_policy_rules).any(|r| r.action == "RestartAllContainers")
+}
+
+/// Whether a container has ended in a way that restarts all of them.
+#[must_use]
+pub fn restarting_all(pod: &Pod, records: &Records) -> bool {
+    pod.spec.init_containers.iter().chain(&pod.spec.containers).any(|container| {
+        let record = records.get(&container.name).filter(|record| record.begun);
+        record.is_some_and(|record| {
+            matches!(&record.state, State::Terminated(ended)
+                if matching_action(container, ended.exit_code) == Some("RestartAllContainers"))
+        })
+    })
+}
+
+/// An ephemeral container in the fields that it shares with others.
+#[must_use]
+pub fn as_container(ephemeral: &EphemeralContainer) -> Container {
+    let e = ephemeral.clone();
+    Container {
+        args: e.args,
+        command: e.command,
+        env: e.env,
+        env_from: e.env_from,
+        image: e.image,
+        image_pull_policy: e.image_pull_policy,
+        name: e.name,
+        security_context: e.security_context,
+        stdin: e.stdin,
+        stdin_once: e.stdin_once,
+        termination_message_path: e.termination_message_path,
+        termination_message_policy: e.termination_message_policy,
+        tty: e.tty,
+        volume_mounts: e.volume_mounts,
+        working_dir: e.working_dir,
+        ..Container::default()
+    }
+}
+
+/// Whether a main container runs: then init containers are not run again. After a reboot they are, as Kubernetes runs
+/// them again in a new sandbox.
+fn main_runs(pod: &Pod, records: &Records) -> bool {
+    pod.spec.containers.iter().any(|c| records.get(&c.name).is_some_and(Record::running))
 }
 
 /// How far the init containers are.
@@ -188,52 +292,82 @@ pub enum InitProgress {
     Done,
 }
 
-/// Finds out how far the init containers are.
+/// Whether an init container has failed and is not tried again. Those that failed are tried again under `Always` and
+/// `OnFailure` alike.
+fn failed_for_good(pod: &Pod, container: &Container, records: &Records) -> bool {
+    !is_sidecar(container)
+        && records.get(&container.name).is_some_and(|record| {
+            record.ended().is_some_and(|ended| {
+                ended.exit_code != 0 && !restarts(pod, container, record, ended.exit_code)
+            })
+        })
+}
+
+/// Finds out how far the init containers are. The last one that has had its turn decides: those before it must have been
+/// through, whatever became of them since.
 #[must_use]
 pub fn init_progress(pod: &Pod, records: &Records) -> InitProgress {
-    if main_begun(pod, records) {
+    let init = &pod.spec.init_containers;
+    if main_runs(pod, records) {
         return InitProgress::Done;
     }
-    let blank = Record::default();
-    for (at, container) in pod.spec.init_containers.iter().enumerate() {
-        let record = records.get(&container.name).unwrap_or(&blank);
-        if is_sidecar(container) {
-            if record.running() && record.started {
-                continue;
-            }
-            return InitProgress::At(at);
+    let begun = |c: &Container| records.get(&c.name).is_some_and(|r| r.begun);
+    let next = match init.iter().rposition(begun) {
+        // After a reboot: what failed for good before it is not tried again.
+        None if init.iter().any(|c| failed_for_good(pod, c, records)) => {
+            return InitProgress::Failed;
         }
-        match record.ended() {
-            Some(ended) if ended.exit_code != 0 => {
-                let again = record.must_restart || restart_policy(pod, container) != "Never";
-                return if again { InitProgress::At(at) } else { InitProgress::Failed };
-            }
-            Some(_) if record.begun => {}
-            // Not started yet, running, or done before a reboot.
-            _ => return InitProgress::At(at),
+        None => 0,
+        Some(at) => {
+            let (container, record) = (&init[at], &records[&init[at].name]);
+            let through = if is_sidecar(container) {
+                record.running() && record.started
+            } else {
+                match record.ended() {
+                    Some(_) if failed_for_good(pod, container, records) => {
+                        return InitProgress::Failed;
+                    }
+                    ended => ended.is_some_and(|ended| ended.exit_code == 0),
+                }
+            };
+            if through { at + 1 } else { at }
         }
-    }
-    InitProgress::Done
+    };
+    if next == init.len() { InitProgress::Done } else { InitProgress::At(next) }
 }
 
 /// Decides the next actions. `now` is monotonic.
 #[must_use]
 pub fn plan(pod: &Pod, records: &Records, now: Duration) -> Vec<Action> {
-    let mut actions = Vec::new();
+    if restarting_all(pod, records) {
+        return vec![Action::RestartAll];
+    }
     let progress = init_progress(pod, records);
     let begun = match progress {
         InitProgress::At(at) => at + 1,
         InitProgress::Failed | InitProgress::Done => pod.spec.init_containers.len(),
     };
-    if progress == InitProgress::Failed {
-        return finish(pod, records);
-    }
     let over = |c: &Container| {
         let record = records.get(&c.name);
         record.is_some_and(|r| r.ended().is_some_and(|e| !restarts(pod, c, r, e.exit_code)))
     };
-    if pod.spec.containers.iter().all(over) {
-        return finish(pod, records);
+    if progress == InitProgress::Failed || pod.spec.containers.iter().all(over) {
+        return finish(records);
+    }
+    // A hook that runs holds up everything else.
+    if records.values().any(|record| record.shown.is_some()) {
+        return Vec::new();
+    }
+    let mut actions = Vec::new();
+    // Ephemeral containers do not wait for init containers, and run once.
+    for container in &pod.spec.ephemeral_containers {
+        let record = records.get(&container.name);
+        let due = |r: &Record| {
+            r.state == State::Waiting && r.retry_at.is_none_or(|retry_at| retry_at <= now)
+        };
+        if record.is_none_or(due) {
+            actions.push(Action::Start(container.name.clone()));
+        }
     }
     for (at, container) in pod.spec.init_containers[..begun].iter().enumerate() {
         let due = progress == InitProgress::At(at);
@@ -249,18 +383,9 @@ pub fn plan(pod: &Pod, records: &Records, now: Duration) -> Vec<Action> {
     actions
 }
 
-fn finish(pod: &Pod, records: &Records) -> Vec<Action> {
-    let sidecars: Vec<String> = pod
-        .spec
-        .init_containers
-        .iter()
-        .rev()
-        .filter(|c| is_sidecar(c))
-        .filter(|c| records.get(&c.name).is_some_and(|r| r.running() && !r.stopping))
-        .map(|c| c.name.clone())
-        .collect();
-    if !sidecars.is_empty() {
-        return vec![Action::StopSidecars(sidecars)];
+fn finish(records: &Records) -> Vec<Action> {
+    if records.values().any(|record| record.running() && !record.stopping) {
+        return vec![Action::StopAll];
     }
     if records.values().any(Record::running) { Vec::new() } else { vec![Action::Finished] }
 }
@@ -277,17 +402,22 @@ fn consider(
 ) {
     let blank = Record::default();
     let record = records.get(&container.name).unwrap_or(&blank);
-    if record.running() || record.retry_at.is_some_and(|at| at > now) {
+    if record.running() {
         return;
     }
-    let Some(ended) = record.ended() else {
+    if record.ended().is_some_and(|e| !due && !restarts(pod, container, record, e.exit_code)) {
+        return;
+    }
+    // What another image did is not held against this one.
+    let image = container.image.as_deref().unwrap_or_default();
+    if !record.tried.is_empty() && record.tried != image {
         actions.push(Action::Start(container.name.clone()));
         return;
-    };
-    if !due && !restarts(pod, container, record, ended.exit_code) {
+    }
+    if record.retry_at.is_some_and(|at| at > now) {
         return;
     }
-    match record.backoff.wait_until(ended.at) {
+    match record.backs_off_since().and_then(|since| record.backoff.wait_until(since)) {
         Some(until) if until > now => actions.push(Action::BackOff {
             name: container.name.clone(),
             wait: record.backoff.current(),

@@ -1,7 +1,8 @@
 //! Startup, readiness and liveness probes: one task per probe of a running container, which reports only changes.
 //!
 //! A probe asks from the node's own address, as a kubelet does. Its result counts after `successThreshold` successes
-//! or `failureThreshold` failures in a row; every single failure is told too, for the `Unhealthy` event.
+//! or `failureThreshold` failures in a row; every single failure is told too, for the `Unhealthy` event. An attempt that
+//! could not be made at all (no such command, no such port) is told, but counts for neither.
 
 pub mod grpc;
 pub mod http;
@@ -56,13 +57,43 @@ pub struct Report {
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// One attempt failed, with this message.
+    /// One attempt failed: the text of the `Unhealthy` event.
     Unhealthy(String),
+    /// One attempt succeeded with a reservation: the text of the `ProbeWarning` event.
+    Warning(String),
     /// The threshold of successes was reached.
     Success,
-    /// The threshold of failures was reached, with the message of the last one.
-    Failure(String),
+    /// The threshold of failures was reached.
+    Failure,
 }
+
+/// What one attempt came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// It succeeded.
+    Passed,
+    /// It succeeded, but something is strange.
+    Warned(String),
+    /// It failed.
+    Failed(String),
+    /// It could not be made.
+    Errored(String),
+}
+
+impl From<Result<(), String>> for Attempt {
+    fn from(result: Result<(), String>) -> Self {
+        match result {
+            Ok(()) => Self::Passed,
+            Err(message) => Self::Failed(message),
+        }
+    }
+}
+
+/// How long after a start the first attempt is made at the earliest: a kubelet needs a moment, too, to see that a
+/// container runs, and what it runs a moment to listen.
+const FIRST: Duration = Duration::from_millis(100);
+/// How often an attempt that could not be made is made again at once.
+const RETRIES: usize = 3;
 
 /// What a probe is run with.
 #[derive(Clone)]
@@ -91,27 +122,51 @@ pub async fn run(target: Target, kind: Kind, probe: Probe, reports: mpsc::Sender
     let mut told: Option<bool> = None;
     let (mut successes, mut failures) = (0, 0);
     let clock = target.clock.clone();
-    clock.sleep(seconds(probe.initial_delay_seconds, 0)).await;
+    let first = if kind == Kind::Startup || target.spec.startup_probe.is_none() {
+        FIRST
+    } else {
+        Duration::ZERO
+    };
+    clock.sleep(seconds(probe.initial_delay_seconds, 0).max(first)).await;
     loop {
-        let finding = attempt(&target, &probe, timeout).await;
+        let mut made = attempt(&target, &probe, timeout).await;
+        for _ in 1..RETRIES {
+            if !matches!(made, Attempt::Errored(_)) {
+                break;
+            }
+            made = attempt(&target, &probe, timeout).await;
+        }
         let mut findings = Vec::new();
-        match finding {
-            Ok(()) => {
-                (successes, failures) = (successes + 1, 0);
-                if successes >= successes_needed && told != Some(true) {
-                    told = Some(true);
-                    findings.push(Finding::Success);
-                }
+        let passed = match made {
+            Attempt::Passed => Some(true),
+            Attempt::Warned(message) => {
+                findings
+                    .push(Finding::Warning(format!("{} probe warning: {message}", kind.name())));
+                Some(true)
             }
-            Err(message) => {
-                (successes, failures) = (0, failures + 1);
-                findings.push(Finding::Unhealthy(message.clone()));
-                // A liveness or startup failure is told again each time: the container may not have been killed yet.
-                if failures >= failures_needed && (kind != Kind::Readiness || told != Some(false)) {
-                    told = Some(false);
-                    findings.push(Finding::Failure(message));
-                }
+            Attempt::Failed(message) => {
+                findings
+                    .push(Finding::Unhealthy(format!("{} probe failed: {message}", kind.name())));
+                Some(false)
             }
+            Attempt::Errored(message) => {
+                let text = "probe errored and resulted in unknown state";
+                findings.push(Finding::Unhealthy(format!("{} {text}: {message}", kind.name())));
+                None
+            }
+        };
+        match passed {
+            Some(true) => (successes, failures) = (successes + 1, 0),
+            Some(false) => (successes, failures) = (0, failures + 1),
+            None => {}
+        }
+        if passed == Some(true) && successes >= successes_needed && told != Some(true) {
+            told = Some(true);
+            findings.push(Finding::Success);
+        }
+        if passed == Some(false) && failures >= failures_needed && told != Some(false) {
+            told = Some(false);
+            findings.push(Finding::Failure);
         }
         for finding in findings {
             let report = Report {
@@ -124,50 +179,72 @@ pub async fn run(target: Target, kind: Kind, probe: Probe, reports: mpsc::Sender
                 return;
             }
         }
-        if kind == Kind::Startup && told == Some(true) {
+        let done = match kind {
+            Kind::Startup => told.is_some(),
+            Kind::Readiness => false,
+            // It is going to be killed.
+            Kind::Liveness => told == Some(false),
+        };
+        if done {
             return;
         }
         clock.sleep(period).await;
     }
 }
 
-async fn attempt(target: &Target, probe: &Probe, timeout: Duration) -> Result<(), String> {
+async fn attempt(target: &Target, probe: &Probe, timeout: Duration) -> Attempt {
     if let Some(exec) = &probe.exec {
         return exec_probe(target, &exec.command, timeout).await;
     }
     if let Some(get) = &probe.http_get {
-        let port = port(&get.port, &target.spec)?;
-        return http::probe(target, get, port, timeout).await;
+        return match port(&get.port, &target.spec) {
+            Ok(port) => http::probe(target, get, port, timeout).await,
+            Err(message) => Attempt::Errored(message),
+        };
     }
     if let Some(tcp) = &probe.tcp_socket {
-        let port = port(&tcp.port, &target.spec)?;
-        let host = host(tcp.host.as_deref(), target)?;
+        let port = match port(&tcp.port, &target.spec) {
+            Ok(port) => port,
+            Err(message) => return Attempt::Errored(message),
+        };
+        let host = match host(tcp.host.as_deref(), target) {
+            Ok(host) => host,
+            Err(message) => return Attempt::Failed(format!("dial tcp: lookup {message}")),
+        };
         let address = std::net::SocketAddr::new(host, port);
         return match target.clock.timeout(timeout, target.node.connect_tcp(address)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(e)) => Err(format!("dial tcp {address}: connect: {}", go_error(&e))),
-            Err(_) => Err(format!("dial tcp {address}: i/o timeout")),
+            Ok(Ok(_)) => Attempt::Passed,
+            Ok(Err(e)) => Attempt::Failed(format!("dial tcp {address}: connect: {}", go_error(&e))),
+            Err(_) => Attempt::Failed(format!("dial tcp {address}: i/o timeout")),
         };
     }
     if let Some(grpc) = &probe.grpc {
-        return grpc::probe(target, grpc, timeout).await;
+        return grpc::probe(target, grpc, timeout).await.into();
     }
-    Err("missing probe handler".to_owned())
+    Attempt::Errored(format!("missing probe handler for container {}", target.spec.name))
 }
 
-async fn exec_probe(target: &Target, command: &[String], timeout: Duration) -> Result<(), String> {
-    match target.running.exec_sync(command.to_vec(), timeout).await {
+async fn exec_probe(target: &Target, command: &[String], timeout: Duration) -> Attempt {
+    // Only what the specification itself says is known here.
+    let known = |name: &str| {
+        let found = target.spec.env.iter().find(|var| var.name == name);
+        found.filter(|var| var.value_from.is_none()).and_then(|var| var.value.clone())
+    };
+    let command: Vec<String> =
+        command.iter().map(|word| crate::env::expand(word, &known)).collect();
+    match target.running.exec_sync(command.clone(), timeout).await {
         Ok(output) => match output.exit_code {
-            Some(0) => Ok(()),
-            Some(_) => Err(String::from_utf8_lossy(&output.output).into_owned()),
-            None => Err(format!(
-                "command timed out: {command:?} timed out after {}s",
+            Some(0) => Attempt::Passed,
+            Some(_) => Attempt::Failed(String::from_utf8_lossy(&output.output).into_owned()),
+            None => Attempt::Failed(format!(
+                "command timed out: {:?} timed out after {}s",
+                command.join(" "),
                 timeout.as_secs()
             )),
         },
         Err(
             error @ (ExecError::NotRunning(_) | ExecError::Empty | ExecError::Executable { .. }),
-        ) => Err(error.to_string()),
+        ) => Attempt::Errored(format!("rpc error: code = Unknown desc = {error}")),
     }
 }
 
@@ -185,16 +262,18 @@ pub fn port(port: &IntOrString, container: &Container) -> Result<u16, String> {
             .map(|p| p.container_port)
             .or_else(|| name.parse().ok()),
     };
-    number
-        .and_then(|n| u16::try_from(n).ok())
-        .filter(|n| *n > 0)
-        .ok_or_else(|| format!("invalid port number: {port:?}"))
+    number.and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0).ok_or_else(|| match port {
+        IntOrString::Int(number) => format!("invalid port number: {number}"),
+        IntOrString::String(name) => {
+            format!("couldn't find port: {name} in container {}", container.name)
+        }
+    })
 }
 
 fn host(named: Option<&str>, target: &Target) -> Result<std::net::IpAddr, String> {
     match named.filter(|h| !h.is_empty()) {
         None => Ok(target.pod_ip),
-        Some(host) => host.parse().map_err(|_| format!("cannot resolve {host}: no such host")),
+        Some(host) => host.parse().map_err(|_| format!("{host}: no such host")),
     }
 }
 

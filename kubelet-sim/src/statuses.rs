@@ -5,6 +5,7 @@
 //! names the kubelet's own conditions only, so that nobody else's are touched, and clears fields that are no more.
 //! What somebody else wrote into the kubelet's part, as the node lifecycle controller does while a node is silent, is
 //! set right again.
+//! The statuses of a pod arrive in the order in which they were set: one travels at a time.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -191,7 +192,6 @@ fn own_part(status: &PodStatus) -> Value {
     let mut status = status.clone();
     status.conditions.retain(|c| OWN_CONDITIONS.contains(&c.type_.as_str()));
     status.nominated_node_name = None;
-    status.ephemeral_container_statuses.clear();
     serde_json::to_value(status).unwrap_or(Value::Null)
 }
 
@@ -206,13 +206,18 @@ fn difference(old: &Value, new: &Value) -> Value {
             patch.insert(key.clone(), value.clone());
         }
     }
+    let mut order = Vec::new();
     for condition in patch.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten()
     {
         if let Some(fields) = condition.as_object_mut() {
+            order.extend(fields.get("type").map(|type_| json!({"type": type_})));
             for name in ["reason", "message"] {
                 fields.entry(name).or_insert(Value::Null);
             }
         }
+    }
+    if !order.is_empty() {
+        patch.insert("$setElementOrder/conditions".into(), order.into());
     }
     // Lists that a patch merges by address must lose the former one.
     for key in ["podIPs", "hostIPs"] {
@@ -253,14 +258,15 @@ mod tests {
         check(
             json!({"conditions": [{"type": "Ready", "reason": "x"}]}),
             json!({"conditions": [{"type": "Ready"}]}),
-            json!({"conditions": [{"type": "Ready", "reason": null, "message": null}]}),
+            json!({"conditions": [{"type": "Ready", "reason": null, "message": null}],
+                   "$setElementOrder/conditions": [{"type": "Ready"}]}),
         );
     }
 
     #[test]
     fn foreign_conditions_are_not_sent() {
         let status: PodStatus = serde_json::from_value(json!({
-            "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "True"}],
+            "conditions": [{"type": "example.com/lb", "status": "True"}, {"type": "Ready", "status": "True"}],
             "nominatedNodeName": "n",
         }))
         .unwrap();

@@ -76,7 +76,8 @@ impl KubeletStreams {
 /// The named container, or the default one: annotated, else the first.
 fn choose_container(pod: &Pod, name: &str) -> Result<String, Status> {
     let spec = &pod.spec;
-    let mut all = spec.containers.iter().chain(&spec.init_containers).map(|c| c.name.as_str());
+    let usual = spec.containers.iter().chain(&spec.init_containers).map(|c| c.name.as_str());
+    let mut all = usual.chain(spec.ephemeral_containers.iter().map(|c| c.name.as_str()));
     if !name.is_empty() {
         return if all.any(|c| c == name) {
             Ok(name.to_owned())

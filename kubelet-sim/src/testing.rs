@@ -1,6 +1,7 @@
 //! For tests: one node with a real API server in memory, all on a virtual clock.
 
 use std::{
+    convert::Infallible,
     net::Ipv4Addr,
     path::PathBuf,
     sync::{Arc, Once},
@@ -13,14 +14,22 @@ use apimachinery::{
     status::Status,
 };
 use apiserver::kubelet::KubeletDialer;
+use bytes::Bytes;
 use client::{Client, DeleteOptions, ListOptions};
-use cni::userspace::{FabricConfig, HostPorts};
+use cni::{
+    network::PodStream,
+    userspace::{FabricConfig, HostPorts},
+};
 use component_base::{
     clock::{Clock, TestClock},
     shutdown::Shutdown,
     transport::{Endpoint, InProcessConnector, Listener},
 };
 use container_runtime::{ContainerContext, ExitStatus, ImageCatalogue};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -31,8 +40,18 @@ use crate::{Config, NodeSetup, Server, node::NodeSettings};
 /// The node's name.
 const NODE: &str = "node-1";
 
-/// What containers tell of themselves: seconds of the clock and a line.
-pub(crate) type Diary = Arc<Mutex<Vec<String>>>;
+/// What containers tell of themselves.
+pub(crate) type Diary = Arc<Mutex<Vec<Entry>>>;
+
+/// Something that a container did.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) at: Duration,
+    /// Its host name.
+    pub(crate) pod: String,
+    pub(crate) container: String,
+    pub(crate) text: String,
+}
 
 /// A node, its API server and their time. Everything ends with it.
 pub(crate) struct World {
@@ -224,9 +243,19 @@ impl World {
         self.time.advance(Duration::from_secs(seconds)).await;
     }
 
-    /// Takes what the containers wrote down.
+    /// Takes what the containers wrote down, as `second container text`.
     pub(crate) fn take_diary(&self) -> Vec<String> {
-        std::mem::take(&mut *self.diary.lock())
+        let entries = std::mem::take(&mut *self.diary.lock());
+        let line = |e: &Entry| format!("{} {} {}", e.at.as_secs(), e.container, e.text);
+        entries.iter().map(line).collect()
+    }
+
+    /// Runs a task until the world ends.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        let token = self.whole.token().clone();
+        self.whole.spawn("observer", async move {
+            token.run_until_cancelled(future).await;
+        });
     }
 
     /// The seconds that have passed.
@@ -279,9 +308,17 @@ pub(crate) fn picture(pod: &Pod) -> String {
     format!("{phase}{ready}; {}", containers.collect::<Vec<_>>().join(", "))
 }
 
-/// Images whose containers behave as their arguments say, and write down what happens to them:
-/// `begin`, `term` when SIGTERM comes. Arguments: `exit CODE SECONDS` (after so many seconds), `on-term SECONDS` (how long
-/// it goes on after SIGTERM), `listen FROM TO` (on port 80, in these seconds of its run), `say TEXT` (to the log).
+/// Images whose containers behave as their arguments say, and write down what happens to them: `begin`, `term` when
+/// SIGTERM comes, `end` where they end themselves.
+///
+/// | argument | does |
+/// |---|---|
+/// | `exit CODE SECONDS` | ends after so many seconds; said several times: the first run as the first one says, and so on; `exit - -`: that run goes on |
+/// | `on-term SECONDS` | goes on for so long after SIGTERM |
+/// | `listen FROM TO` | accepts connections on port 80, in these seconds of its run |
+/// | `http FROM TO STATUS` | answers HTTP on port 80 |
+/// | `grpc FROM TO STATUS` | answers gRPC health checks on port 80 |
+/// | `say TEXT`, `message TEXT` | to the log, as its termination message |
 fn catalogue(diary: &Diary) -> ImageCatalogue {
     let mut catalogue = ImageCatalogue::new();
     let diary = diary.clone();
@@ -294,39 +331,45 @@ fn catalogue(diary: &Diary) -> ImageCatalogue {
 async fn act(context: ContainerContext, diary: Diary) -> ExitStatus {
     let clock = context.clock.clone();
     let note = |text: &str| {
-        let line = format!("{} {} {text}", clock.monotonic().as_secs(), context.container);
-        diary.lock().push(line);
+        diary.lock().push(Entry {
+            at: clock.monotonic(),
+            pod: context.hostname.to_string(),
+            container: context.container.to_string(),
+            text: text.to_owned(),
+        });
     };
+    let begun = |e: &&Entry| {
+        (&*e.pod, &*e.container, &*e.text) == (&*context.hostname, &*context.container, "begin")
+    };
+    let run = diary.lock().iter().filter(begun).count();
     note("begin");
     let words: Vec<&str> = context.args.iter().map(String::as_str).collect();
-    let after = |word: &str, at: usize| -> Option<u64> {
-        let place = words.iter().position(|w| *w == word)?;
-        words.get(place + at)?.parse().ok()
-    };
-    if let Some(place) = words.iter().position(|w| *w == "say") {
+    let find = |word: &str| words.iter().position(|w| *w == word);
+    let after =
+        |word: &str, at: usize| -> Option<u64> { words.get(find(word)? + at)?.parse().ok() };
+    if let Some(place) = find("say") {
         context.stdout.write_all(format!("{}\n", words[place + 1])).await.unwrap();
     }
-    if let (Some(from), Some(to)) = (after("listen", 1), after("listen", 2)) {
-        let (network, clock) = (context.network.clone(), clock.clone());
-        context.spawn(async move {
-            clock.sleep(Duration::from_secs(from)).await;
-            let address = (Ipv4Addr::UNSPECIFIED, 80).into();
-            let listener = network.listen_tcp(address).await.unwrap();
-            let serving = async {
-                while let Ok(connection) = listener.accept().await {
-                    drop(connection);
-                }
-            };
-            let _ = clock.timeout(Duration::from_secs(to - from), serving).await;
-        });
+    if let Some(place) = find("message") {
+        context.set_termination_message(words[place + 1].to_owned()).unwrap();
     }
+    for protocol in ["listen", "http", "grpc"] {
+        if let (Some(from), Some(to)) = (after(protocol, 1), after(protocol, 2)) {
+            let status = after(protocol, 3).unwrap_or(0);
+            let seconds = (Duration::from_secs(from), Duration::from_secs(to - from));
+            context.spawn(serve(context.clone(), protocol, seconds, status));
+        }
+    }
+    let exits: Vec<usize> = (0..words.len()).filter(|at| words[*at] == "exit").collect();
+    let exit = exits.get(run).or(exits.last()).copied();
+    let number = |at: usize| -> Option<u64> { words.get(at)?.parse().ok() };
     let exit = async {
-        match (after("exit", 1), after("exit", 2)) {
-            (Some(code), Some(seconds)) => {
+        match exit.and_then(|at| Some((number(at + 1)?, number(at + 2)?))) {
+            Some((code, seconds)) => {
                 clock.sleep(Duration::from_secs(seconds)).await;
                 i32::try_from(code).unwrap()
             }
-            _ => std::future::pending().await,
+            None => std::future::pending().await,
         }
     };
     let code = tokio::select! {
@@ -339,4 +382,50 @@ async fn act(context: ContainerContext, diary: Diary) -> ExitStatus {
     };
     note("end");
     ExitStatus(code)
+}
+
+/// Serves port 80 for a while.
+async fn serve(
+    context: ContainerContext,
+    protocol: &'static str,
+    (wait, length): (Duration, Duration),
+    status: u64,
+) {
+    let clock = context.clock.clone();
+    clock.sleep(wait).await;
+    let listener = context.network.listen_tcp((Ipv4Addr::UNSPECIFIED, 80).into()).await.unwrap();
+    let serving = async {
+        while let Ok((connection, _)) = listener.accept().await {
+            match protocol {
+                "http" => context.spawn(answer_http(connection, status)),
+                "grpc" => context.spawn(answer_grpc(connection, status)),
+                _ => drop(connection),
+            }
+        }
+    };
+    let _ = clock.timeout(length, serving).await;
+}
+
+async fn answer_http(connection: PodStream, status: u64) {
+    let answer = move |_: Request<Incoming>| async move {
+        let response = Response::builder().status(u16::try_from(status).unwrap());
+        let response = response.header("location", "http://elsewhere/");
+        Ok::<_, Infallible>(response.body(Full::new(Bytes::from("body"))).unwrap())
+    };
+    let http = hyper::server::conn::http1::Builder::new();
+    let _ = http.serve_connection(TokioIo::new(connection), service_fn(answer)).await;
+}
+
+async fn answer_grpc(connection: PodStream, status: u64) {
+    let answer = move |_: Request<Incoming>| async move {
+        let frame = [0, 0, 0, 0, 2, 8, u8::try_from(status).unwrap()];
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        let body = Full::new(Bytes::copy_from_slice(&frame));
+        let body = body.with_trailers(std::future::ready(Some(Ok(trailers))));
+        let response = Response::builder().header("content-type", "application/grpc");
+        Ok::<_, Infallible>(response.body(body).unwrap())
+    };
+    let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    let _ = http.serve_connection(TokioIo::new(connection), service_fn(answer)).await;
 }

@@ -12,7 +12,7 @@
 //! | [`stop`] | the end of containers and of the pod: hooks, grace, order |
 //!
 //! Whatever takes long (a grace period, a hook) runs in `events`, beside the worker, so that a deletion, a shorter grace
-//! period and the node's own end are always heard.
+//! period and the node's own end are always heard: no hook, probe or Program can wedge it.
 
 mod probing;
 mod pull;
@@ -24,7 +24,7 @@ pub(crate) use start::hook_request;
 use client::events::EventType;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use apimachinery::api::core::{Container as ContainerSpec, Pod, PodCondition};
+use apimachinery::api::core::{Container as ContainerSpec, Pod};
 use cni::network::Sandbox;
 use container_runtime::{Container, ContainerState, Exit, logs::LogOptions};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -37,12 +37,16 @@ use tokio_util::{
 };
 
 use crate::{
+    backoff::Backoff,
     checkpoint::PodCheckpoint,
     images::FailedPulls,
-    lifecycle::{self, Action, Ended, Record, Records, State},
+    lifecycle::{self, Action, Ended, Record, Records, State, restarts},
     node::NodeContext,
     probes::Report,
-    status,
+    status::{
+        self, Told,
+        containers::{RESTARTING_ALL, WIPED},
+    },
 };
 use probing::ProbeTasks;
 
@@ -57,11 +61,27 @@ pub struct Shared {
     pub sandbox: Option<Sandbox>,
 }
 
-/// What brings a worker to its next turn.
+/// What brings a worker to its next turn. A run is a container's id.
 enum Event {
     Exited(String, String, Exit),
-    HookFailed { container: String, run: String, message: String },
+    /// A postStart hook is over.
+    PostStart {
+        container: String,
+        run: String,
+        outcome: Result<(), String>,
+    },
     Stopped,
+    /// All containers have been killed, to start afresh.
+    Wiped,
+    /// A simulated end is due: exit code and reason.
+    Enact {
+        container: String,
+        run: String,
+        code: i32,
+        reason: &'static str,
+    },
+    /// A simulated delay of readiness is over.
+    Look,
 }
 
 /// The worker of one pod.
@@ -85,8 +105,10 @@ pub struct PodWorker {
     volumes_failures: u32,
     /// It had ended, and the API server knew, before this process started.
     settled: bool,
-    /// The conditions as last told.
-    told: Vec<PodCondition>,
+    /// All containers are being killed, to start afresh.
+    wiping: bool,
+    /// What was last told.
+    told: Option<Told>,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
     /// Made with the first probe: most pods have none.
     reports: Option<(mpsc::Sender<Report>, mpsc::Receiver<Report>)>,
@@ -131,7 +153,8 @@ impl PodWorker {
             volumes_retry: None,
             volumes_failures: 0,
             settled: false,
-            told: Vec::new(),
+            wiping: false,
+            told: None,
             events: FuturesUnordered::new(),
             reports: None,
             probe_tasks: BTreeMap::new(),
@@ -227,17 +250,26 @@ impl PodWorker {
             return None;
         }
         self.restart_changed();
+        self.wipe();
         loop {
             let now = self.node.clock.monotonic();
             let actions = lifecycle::plan(&self.pod, &self.records, now);
             let mut progressed = false;
             for action in actions {
                 match action {
+                    // A hook that was started just now holds up the others.
+                    Action::Start(_) if self.records.values().any(|r| r.shown.is_some()) => {}
                     Action::Start(name) => progressed |= self.start(&name).await,
                     Action::BackOff { name, wait, until } => self.back_off(&name, wait, until),
-                    Action::StopSidecars(names) => {
-                        let ending = self.stop_in_order(&names, self.grace());
+                    Action::StopAll => {
+                        let ending = self.stop_all(self.grace());
                         self.events.push(Box::pin(ending.map(|()| Event::Stopped)));
+                    }
+                    Action::RestartAll => {
+                        if !std::mem::replace(&mut self.wiping, true) {
+                            let killing = self.kill_all();
+                            self.events.push(Box::pin(killing.map(|()| Event::Wiped)));
+                        }
                     }
                     Action::Finished => {
                         self.finish();
@@ -273,10 +305,26 @@ impl PodWorker {
             .map(|c| c.name.clone())
             .collect();
         for name in changed {
-            let text = format!("Container {name} definition changed, will be restarted");
-            let grace = self.grace();
-            self.stop_for_restart(&name, grace, &text);
+            let grace = self.container_grace();
+            self.stop_for(&name, grace, "definition changed");
         }
+    }
+
+    /// Once all containers are dead that are to start afresh: forgets that they ever ran.
+    fn wipe(&mut self) {
+        let live = |record: &Record| record.running() || record.shown.is_some();
+        if !self.wiping || self.records.values().any(live) {
+            return;
+        }
+        self.wiping = false;
+        let spec = &self.pod.spec;
+        for container in spec.init_containers.iter().chain(&spec.containers) {
+            let Some(record) = self.records.get_mut(&container.name) else { continue };
+            if record.ended().is_some() {
+                *record = wiped(record);
+            }
+        }
+        self.publish();
     }
 
     fn next_due(&self) -> Option<Duration> {
@@ -295,12 +343,7 @@ impl PodWorker {
     }
 
     fn back_off(&mut self, name: &str, wait: Duration, until: Duration) {
-        let key = format!(
-            "{}_{}({})",
-            self.pod.metadata.name.as_deref().unwrap_or_default(),
-            self.pod.metadata.namespace.as_deref().unwrap_or_default(),
-            self.uid
-        );
+        let key = self.key();
         let Some(record) = self.records.get_mut(name) else { return };
         if record.retry_at == Some(until) && record.problem.is_some() {
             return;
@@ -322,25 +365,22 @@ impl PodWorker {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Exited(name, run, exit) => self.exited(&name, &run, exit),
-            Event::HookFailed { container, run, message } => {
-                self.container_event(
-                    &container,
-                    EventType::Warning,
-                    "FailedPostStartHook",
-                    &message,
-                );
+            Event::PostStart { container, run, outcome } => {
+                self.post_started(&container, &run, outcome);
+            }
+            Event::Enact { container, run, code, reason } => {
                 let current = self.shared.read().containers.get(&container).cloned();
-                if let Some(running) = current.filter(|c| c.id().to_string() == run) {
-                    self.killing(&container, "FailedPostStartHook");
-                    let grace = self.grace();
-                    self.mark_stopping(&container);
-                    self.events.push(Box::pin(async move {
-                        running.stop(grace).await;
-                        Event::Stopped
-                    }));
+                if let Some(running) = current.filter(|c| run_id(c) == run && is_running(c)) {
+                    if let Some(record) = self.records.get_mut(&container) {
+                        record.enacted = Some((code, reason));
+                    }
+                    running.kill();
                 }
             }
-            Event::Stopped => {}
+            Event::Look => self.records.values_mut().for_each(|record| {
+                record.ready = record.is_ready(self.node.clock.monotonic());
+            }),
+            Event::Stopped | Event::Wiped => {}
         }
     }
 
@@ -351,17 +391,59 @@ impl PodWorker {
         if !matches!(&record.state, State::Running { id, .. } if id == run) {
             return;
         }
-        record.state = State::Terminated(ended(exit, at, run.to_owned()));
+        let mut end = ended(exit, at, run.to_owned());
+        if let Some((code, reason)) = record.enacted.take() {
+            (end.exit_code, end.reason) = (code, reason.to_owned());
+        }
+        let code = end.exit_code;
+        record.state = State::Terminated(end);
+        record.passes = false;
         record.ready = false;
         record.started = false;
         record.stopping = false;
         record.problem = None;
         record.retry_at = None;
+        if let Some(message) = record.hook_failure.take() {
+            record.shown = None;
+            let record = record.clone();
+            let again = self.spec(name).is_some_and(|c| restarts(&self.pod, &c, &record, code));
+            if let Some(record) = self.records.get_mut(name).filter(|_| again) {
+                record.problem = Some(("PostStartHookError".to_owned(), message));
+            }
+        }
     }
 
-    fn spec(&self, name: &str) -> Option<&ContainerSpec> {
+    /// A container of the pod, of whichever kind.
+    fn spec(&self, name: &str) -> Option<ContainerSpec> {
         let spec = &self.pod.spec;
-        spec.containers.iter().chain(&spec.init_containers).find(|c| c.name == name)
+        let usual = spec.containers.iter().chain(&spec.init_containers);
+        usual.clone().find(|c| c.name == name).cloned().or_else(|| {
+            let ephemeral = spec.ephemeral_containers.iter().find(|c| c.name == name);
+            ephemeral.map(lifecycle::as_container)
+        })
+    }
+
+    /// The pod as messages name it.
+    fn key(&self) -> String {
+        format!(
+            "{}_{}({})",
+            self.pod.metadata.name.as_deref().unwrap_or_default(),
+            self.pod.metadata.namespace.as_deref().unwrap_or_default(),
+            self.uid
+        )
+    }
+
+    /// A container as events name it.
+    fn field(&self, name: &str) -> String {
+        let spec = &self.pod.spec;
+        let list = if spec.init_containers.iter().any(|c| c.name == name) {
+            "initContainers"
+        } else if spec.ephemeral_containers.iter().any(|c| c.name == name) {
+            "ephemeralContainers"
+        } else {
+            "containers"
+        };
+        format!("spec.{list}{{{name}}}")
     }
 
     /// The grace period: the deletion's, else the pod's; a second at least. A deletion with 0 takes the object away at
@@ -373,16 +455,15 @@ impl PodWorker {
         Duration::from_secs(u64::try_from(seconds).unwrap_or(1))
     }
 
+    /// What one container gets that is stopped alone: its pod's grace period as it is.
+    fn container_grace(&self) -> Duration {
+        let of_deletion = self.pod.metadata.deletion_grace_period_seconds;
+        let seconds = of_deletion.or(self.pod.spec.termination_grace_period_seconds).unwrap_or(30);
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+    }
+
     fn container_event(&self, name: &str, type_: EventType, reason: &str, message: &str) {
-        let init = self.pod.spec.init_containers.iter().any(|c| c.name == name);
-        let list = if init { "initContainers" } else { "containers" };
-        self.node.container_event(
-            &self.pod,
-            &format!("spec.{list}{{{name}}}"),
-            type_,
-            reason,
-            message,
-        );
+        self.node.container_event(&self.pod, &self.field(name), type_, reason, message);
     }
 
     /// Hands the status on to the API server, if it differs from what that has.
@@ -395,13 +476,15 @@ impl PodWorker {
             records: &self.records,
             ip: self.sandbox.as_ref().map(|s| s.ip().to_string()),
             host_ip: &self.node.host_ip,
-            told: &self.told,
+            told: self.told.as_ref(),
             start_time: self.start_time,
             failure: self.failure,
             finished: self.finished,
             now: self.node.clock.now(),
         });
-        self.told.clone_from(&status.conditions);
+        let told = self.told.get_or_insert_default();
+        told.phase.clone_from(&status.phase);
+        told.conditions.clone_from(&status.conditions);
         self.node.statuses.set(&self.pod, &status);
         let kept = PodCheckpoint::of(&self.pod, &self.records, self.start_time);
         self.node.checkpoints.save(&self.uid, &kept);
@@ -428,25 +511,62 @@ fn ended(exit: Exit, at: Duration, id: String) -> Ended {
         signal: exit.signal,
         reason: exit.reason.to_owned(),
         message: exit.message,
-        started_at: Some(exit.started_at).filter(|t| *t != Timestamp::UNIX_EPOCH),
+        started_at: Some(exit.started_at),
         finished_at: exit.finished_at,
         at,
         id,
     }
 }
 
-/// The state of a record as it goes into a new run.
-fn next_run(record: &mut Record, clock: &component_base::clock::Clock) {
-    let former = std::mem::replace(&mut record.state, State::Waiting);
-    if let State::Terminated(former) = former {
-        record.backoff.restarted(former.at, clock.monotonic());
-        record.restarts += 1;
+/// The state of a record as it goes into a new run, with this image.
+fn next_run(record: &mut Record, clock: &component_base::clock::Clock, image: &str) {
+    if record.image != image {
+        // What another image did is not held against this one.
+        record.backoff = Backoff::default();
+        image.clone_into(&mut record.image);
+    }
+    if let Some(since) = record.backs_off_since() {
+        record.backoff.restarted(since, clock.monotonic());
+    }
+    record.restarts = next_restart(record);
+    if let State::Terminated(former) = std::mem::replace(&mut record.state, State::Waiting) {
         record.last = Some(former);
     }
     record.problem = None;
     record.retry_at = None;
     record.must_restart = false;
+    record.wiped = false;
+    record.delayed = false;
     record.begun = true;
+}
+
+/// The restart count of a container's next run.
+fn next_restart(record: &Record) -> i32 {
+    record.restarts + i32::from(matches!(record.state, State::Terminated(_)))
+}
+
+/// The record of a container that is to start afresh, with all of its pod's.
+fn wiped(record: &Record) -> Record {
+    Record {
+        last: Some(Ended {
+            exit_code: 137,
+            signal: None,
+            reason: RESTARTING_ALL.to_owned(),
+            message: WIPED.to_owned(),
+            started_at: None,
+            finished_at: Timestamp::UNIX_EPOCH,
+            at: Duration::ZERO,
+            id: String::new(),
+        }),
+        restarts: record.restarts + 1,
+        wiped: true,
+        ..Record::default()
+    }
+}
+
+/// A container's id, as statuses show it.
+fn run_id(container: &Container) -> String {
+    format!("containerd://{}", container.id())
 }
 
 /// Lines and bytes of its log that stand in for a termination message.
@@ -454,7 +574,7 @@ const FALLBACK: (u64, usize) = (80, 2048);
 
 /// Waits for the end of a run. With `from_log`, the end of its log is the message of a run that failed without one.
 async fn exit_of(name: String, container: Container, from_log: bool) -> Event {
-    let run = format!("containerd://{}", container.id());
+    let run = run_id(&container);
     let mut exit = container.wait().await;
     if from_log && exit.code != 0 && exit.message.is_empty() {
         exit.message = end_of_log(&container).await;
@@ -479,5 +599,7 @@ fn is_running(container: &Container) -> bool {
     matches!(container.state(), ContainerState::Running { .. })
 }
 
+#[cfg(test)]
+mod pairs;
 #[cfg(test)]
 mod tests;

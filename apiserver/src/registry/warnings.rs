@@ -27,10 +27,9 @@ const NO_PROCESSES: &str = "containers are no processes of the host";
 /// Volume sources that a node can mount; a pod with another one does not start.
 const WORKING_VOLUMES: [&str; 5] = ["configMap", "downwardAPI", "emptyDir", "projected", "secret"];
 /// Fields of a container that have no effect here, and why.
-const CONTAINER_FIELDS: [(&str, &str); 4] = [
+const CONTAINER_FIELDS: [(&str, &str); 3] = [
     ("volumeDevices", "there are no block devices"),
     ("resizePolicy", "resources cannot be changed in place"),
-    ("restartPolicyRules", "only the restart policy counts"),
     ("securityContext", NO_PROCESSES),
 ];
 /// Sources of an environment variable that give nothing here, and why.

@@ -3,6 +3,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::lifecycle::{Ended, Record, State};
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const BEFORE: Timestamp = Timestamp::constant(1_700_000_000, 0);
@@ -56,8 +57,10 @@ enum Whole {
     Over,
     DeadlinePassed,
     DeadlineEnded,
+    /// It ran, and is about to be over.
+    Ending,
 }
-use Whole::{DeadlineEnded, DeadlinePassed, Deleted, Goes, Over};
+use Whole::{DeadlineEnded, DeadlinePassed, Deleted, Ending, Goes, Over};
 
 fn pod_of(policy: &str, containers: &str, whole: Whole) -> (Pod, Records) {
     let (mut init, mut main): (Vec<Value>, Vec<Value>) = Default::default();
@@ -87,7 +90,7 @@ fn view<'a>(pod: &'a Pod, records: &'a Records) -> View<'a> {
         records,
         ip: Some("10.244.0.2".into()),
         host_ip: "192.168.1.101",
-        told: &[],
+        told: None,
         start_time: BEFORE,
         failure: None,
         finished: false,
@@ -128,6 +131,10 @@ fn phases_and_conditions() {
         let (pod, records) = pod_of(policy, containers, whole);
         let mut view = view(&pod, &records);
         view.finished = matches!(whole, Over | DeadlineEnded);
+        let told = Told { phase: Some("Running".into()), ..Told::default() };
+        if matches!(whole, DeadlinePassed | Ending) {
+            view.told = Some(&told);
+        }
         if matches!(whole, DeadlinePassed | DeadlineEnded) {
             view.failure = Some(("DeadlineExceeded", "too long"));
         }
@@ -160,14 +167,14 @@ fn phases_and_conditions() {
     check("Always", "m:d", Goes, &c("Running", unready, "CrashLoopBackOff"));
     check("Always", "m:n", Goes, &c("Running", unready, "ContainerCreating"));
     check("Always", "m:c n:r", Goes, &c("Running", unready, "CrashLoopBackOff +up"));
-    check("OnFailure", "m:0", Goes, &c("Succeeded", " -R(PodCompleted) -C(PodCompleted)", "0"));
+    check("OnFailure", "m:0", Ending, &c("Running", " -R(PodCompleted) -C(PodCompleted)", "0"));
     check("OnFailure", "m:1", Goes, &c("Running", unready, "1"));
     check("OnFailure", "m:c", Goes, &c("Running", unready, "CrashLoopBackOff"));
     check("OnFailure", "m:0 n:r", Goes, &c("Running", unready, "0 +up"));
     check("OnFailure", "m:0 n:c", Goes, &c("Running", unready, "0 CrashLoopBackOff"));
-    check("Never", "m:0", Goes, &c("Succeeded", " -R(PodCompleted) -C(PodCompleted)", "0"));
-    check("Never", "m:2", Goes, &c("Failed", " -R(PodFailed) -C(PodFailed)", "2"));
-    check("Never", "m:0 n:2", Goes, &c("Failed", " -R(PodFailed) -C(PodFailed)", "0 2"));
+    check("Never", "m:0", Ending, &c("Running", " -R(PodCompleted) -C(PodCompleted)", "0"));
+    check("Never", "m:2", Ending, &c("Running", " -R(PodFailed) -C(PodFailed)", "2"));
+    check("Never", "m:0 n:2", Ending, &c("Running", " -R(PodFailed) -C(PodFailed)", "0 2"));
     check("Never", "m:2 n:r", Goes, &c("Running", unready, "2 +up"));
     check("Never", "m:0 n:w", Goes, &c("Pending", unready, "0 ContainerCreating"));
 
@@ -185,30 +192,35 @@ fn phases_and_conditions() {
         Goes,
         &c("Pending", initializing, "CrashLoopBackOff PodInitializing"),
     );
-    check("Never", "i:1 m:w", Goes, &c("Pending", initializing, "1 PodInitializing"));
+    check(
+        "Never",
+        "i:1 m:w",
+        Goes,
+        &c("Pending", " -I(init) -R(PodFailed) -C(PodFailed)", "1 PodInitializing"),
+    );
     check(
         "Never",
         "i:1 m:w",
         Over,
         &c("Failed", " -S() -I(init) -R(PodFailed) -C(PodFailed)", "1 PodInitializing"),
     );
-    check("Always", "i:0 m:w", Goes, &c("Pending", unready, "+0 ContainerCreating"));
+    check("Always", "i:0 m:w", Goes, &c("Pending", unready, "+0 PodInitializing"));
     check(
         "Always",
         "i:0 j:w m:w",
         Goes,
-        &c("Pending", unready, "+0 ContainerCreating ContainerCreating"),
+        &c("Pending", unready, "+0 PodInitializing PodInitializing"),
     );
     check("Always", "i:0 m:r", Goes, "Running [+0 +up]");
 
     // Sidecars.
     check("Always", "s:s m:w", Goes, &c("Pending", initializing, "up PodInitializing"));
-    check("Always", "s:r m:w", Goes, &c("Pending", unready, "+up ContainerCreating"));
+    check("Always", "s:r m:w", Goes, &c("Pending", unready, "+up PodInitializing"));
     check("Always", "s:r m:r", Goes, "Running [+up +up]");
     check("Always", "s:u m:r", Goes, &c("Running", unready, "up +up"));
     check("Always", "s:c m:r", Goes, &c("Running", unready, "CrashLoopBackOff +up"));
     check("Never", "s:r m:0", Goes, &c("Running", unready, "+up 0"));
-    check("Never", "s:0 m:0", Goes, &c("Succeeded", " -R(PodCompleted) -C(PodCompleted)", "0 0"));
+    check("Never", "s:0 m:0", Ending, &c("Running", " -R(PodCompleted) -C(PodCompleted)", "0 0"));
     check(
         "Never",
         "s:1 m:0",
@@ -225,7 +237,8 @@ fn phases_and_conditions() {
     check("Always", "m:w", Over, &c("Failed", " -S() -R(PodFailed) -C(PodFailed)", "137"));
     check("Always", "i:0 m:w", Over, &c("Failed", " -S() -R(PodFailed) -C(PodFailed)", "+0 137"));
     check("OnFailure", "m:0 n:1", Over, &c("Failed", " -S() -R(PodFailed) -C(PodFailed)", "0 1"));
-    check("Always", "m:t", DeadlinePassed, "Running [+up]");
+    // What comes shows in the conditions first.
+    check("Always", "m:t", DeadlinePassed, "Running -R(PodFailed) -C(PodFailed) [+up]");
     check("Always", "m:0", DeadlineEnded, &c("Failed", " -S() -R(PodFailed) -C(PodFailed)", "0"));
 }
 
@@ -258,8 +271,9 @@ fn a_container_in_back_off_shows_its_last_run() {
 #[test]
 fn a_transition_time_changes_with_its_status_only() {
     let (mut pod, records) = pod_of("Always", "m:r", Goes);
-    let since = |pod: &Pod, told: &[PodCondition]| {
-        let status = generate(&View { told, ..view(pod, &records) });
+    let since = |pod: &Pod, told: Option<PodCondition>| {
+        let told = told.map(|c| Told { conditions: vec![c], ..Told::default() });
+        let status = generate(&View { told: told.as_ref(), ..view(pod, &records) });
         let ready = status.conditions.iter().find(|c| c.type_ == "Ready").unwrap();
         ready.last_transition_time.unwrap().0
     };
@@ -267,14 +281,14 @@ fn a_transition_time_changes_with_its_status_only() {
         let value = json!({"type": "Ready", "status": status, "lastTransitionTime": "2023-11-14T22:13:20Z"});
         serde_json::from_value(value).unwrap()
     };
-    assert_eq!(since(&pod, &[]), NOW);
+    assert_eq!(since(&pod, None), NOW);
     pod.status.conditions = vec![ready("False")];
-    assert_eq!(since(&pod, &[]), NOW);
+    assert_eq!(since(&pod, None), NOW);
     pod.status.conditions = vec![ready("True")];
-    assert_eq!(since(&pod, &[]), BEFORE);
+    assert_eq!(since(&pod, None), BEFORE);
     // What was told last counts, though the API server has not given it back yet.
     pod.status.conditions = vec![ready("False")];
-    assert_eq!(since(&pod, &[ready("True")]), BEFORE);
+    assert_eq!(since(&pod, Some(ready("True"))), BEFORE);
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn waiting_message(target: &Target, pod: &str) -> String {
         .container_statuses
         .iter()
         .chain(&status.init_container_statuses)
+        .chain(&status.ephemeral_container_statuses)
         .find(|c| c.name == target.container)
         .and_then(|c| c.state.as_ref())
         .and_then(|s| s.waiting.as_ref())

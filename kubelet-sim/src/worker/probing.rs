@@ -7,10 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{PodWorker, State};
-use crate::{
-    lifecycle::restart_policy,
-    probes::{self, Finding, Kind, Report},
-};
+use crate::probes::{self, Finding, Kind, Report};
 
 /// Reports that may wait for the worker.
 const REPORTS: usize = 16;
@@ -66,50 +63,51 @@ impl PodWorker {
         }
         let name = report.container.clone();
         match (report.kind, report.finding) {
-            (kind, Finding::Unhealthy(message)) => {
-                let text = format!("{} probe failed: {message}", kind.name());
+            (_, Finding::Unhealthy(text)) => {
                 self.container_event(&name, EventType::Warning, "Unhealthy", &text);
+            }
+            (_, Finding::Warning(text)) => {
+                self.container_event(&name, EventType::Warning, "ProbeWarning", &text);
             }
             (Kind::Startup, Finding::Success) => {
                 record.started = true;
                 let has_readiness = self.spec(&name).is_some_and(|c| c.readiness_probe.is_some());
-                if let Some(record) = self.records.get_mut(&name) {
-                    record.ready = !has_readiness;
-                }
+                self.set_passes(&name, !has_readiness);
                 self.start_probes(&name, &[Kind::Readiness, Kind::Liveness]);
             }
-            (Kind::Readiness, Finding::Success) => record.ready = true,
-            (Kind::Readiness, Finding::Failure(_)) => record.ready = false,
+            (Kind::Readiness, Finding::Success) => self.set_passes(&name, true),
+            (Kind::Readiness, Finding::Failure) => self.set_passes(&name, false),
             (Kind::Liveness, Finding::Success) => {}
-            (kind @ (Kind::Liveness | Kind::Startup), Finding::Failure(_)) => {
+            (kind @ (Kind::Liveness | Kind::Startup), Finding::Failure) => {
                 let grace = self.probe_grace(&name, kind);
-                let text = format!("Container {name} failed {} probe", kind.name().to_lowercase());
-                let again =
-                    self.spec(&name).is_some_and(|c| restart_policy(&self.pod, c) != "Never");
-                if again {
-                    self.stop_for_restart(&name, grace, &format!("{text}, will be restarted"));
-                } else {
-                    self.container_event(&name, EventType::Normal, "Killing", &text);
-                    self.stop_beside(&name, grace);
-                }
+                let what = format!("failed {} probe", kind.name().to_lowercase());
+                self.stop_for(&name, grace, &what);
             }
         }
     }
 
+    /// The readiness probe passes, or does not; a simulated delay may hold readiness up.
+    pub(super) fn set_passes(&mut self, name: &str, passes: bool) {
+        let now = self.node.clock.monotonic();
+        let Some(record) = self.records.get_mut(name) else { return };
+        record.passes = passes;
+        record.ready = record.is_ready(now);
+    }
+
     fn probe_grace(&self, name: &str, kind: Kind) -> Duration {
         let own = self.spec(name).and_then(|c| match kind {
-            Kind::Liveness => c.liveness_probe.as_ref(),
-            Kind::Startup => c.startup_probe.as_ref(),
+            Kind::Liveness => c.liveness_probe,
+            Kind::Startup => c.startup_probe,
             Kind::Readiness => None,
         });
         let seconds = own
             .and_then(|p| p.termination_grace_period_seconds)
             .and_then(|s| u64::try_from(s).ok());
-        seconds.map_or_else(|| self.grace(), Duration::from_secs)
+        seconds.map_or_else(|| self.container_grace(), Duration::from_secs)
     }
 
     pub(super) fn start_probes(&mut self, name: &str, kinds: &[Kind]) {
-        let Some(spec) = self.spec(name).cloned() else { return };
+        let Some(spec) = self.spec(name) else { return };
         let running = self.shared.read().containers.get(name).cloned();
         let (Some(running), Some(sandbox)) = (running, &self.sandbox) else { return };
         let target = probes::Target {

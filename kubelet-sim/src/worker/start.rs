@@ -3,14 +3,15 @@
 use client::events::EventType;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use apimachinery::api::core::Container as Spec;
+use apimachinery::api::core::{Container as Spec, LifecycleHandler};
 use cni::userspace::SandboxSpec;
 use container_runtime::{
     Container, ContainerSpec, ContainerState, DeclaredPort, ExecRequest, Image, Protocol,
     files::Mount, logs,
 };
+use futures::FutureExt;
 
-use super::{Event, PodWorker, State, ended, exit_of, next_run};
+use super::{Event, PodWorker, State, ended, exit_of, is_running, next_restart, next_run, run_id};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
     lifecycle::{Record, restarts},
     objects::References,
     probes::Kind,
+    simulation::{ContainerSimulation, PodSimulation},
     volumes,
 };
 
@@ -35,22 +37,31 @@ impl PodWorker {
         if !self.prepare_pod().await {
             return false;
         }
-        let Some(spec) = self.spec(name).cloned() else { return false };
-        let Some(image) = self.image(&spec) else { return false };
+        let Some(spec) = self.spec(name) else { return false };
+        let simulation = PodSimulation::of(&self.pod).container(name);
         let record = self.records.entry(name.to_owned()).or_default();
-        next_run(record, &self.node.clock);
+        record.tried = spec.image.clone().unwrap_or_default();
+        if self.delayed(name, simulation.start_delay) {
+            return false;
+        }
+        let Some(image) = self.image(&spec) else { return false };
         match self.create(&spec, image).await {
-            Ok(container) => match container.start() {
-                Ok(()) => {
-                    self.container_event(name, EventType::Normal, "Started", "Container started");
-                    self.started(&spec, &container);
-                    true
+            Ok(container) => {
+                let before = self.records.get(name).cloned().unwrap_or_default();
+                let record = self.records.entry(name.to_owned()).or_default();
+                next_run(record, &self.node.clock, spec.image.as_deref().unwrap_or_default());
+                record.image_id = container.image().id();
+                self.container_event(name, EventType::Normal, "Created", "Container created");
+                match container.start() {
+                    Ok(()) => {
+                        let text = "Container started";
+                        self.container_event(name, EventType::Normal, "Started", text);
+                        self.started(&spec, &container, before, &simulation);
+                    }
+                    Err(e) => self.never_ran(&spec, &container, &e.to_string()),
                 }
-                Err(e) => {
-                    self.never_ran(&spec, &container, &e.to_string());
-                    true
-                }
-            },
+                true
+            }
             Err((reason, message)) => {
                 let retry = self.node.clock.monotonic() + RETRY;
                 let text = format!("Error: {message}");
@@ -61,6 +72,16 @@ impl PodWorker {
                 false
             }
         }
+    }
+
+    /// Holds a start up once, as the pod asks; whether it is held up now.
+    fn delayed(&mut self, name: &str, delay: Option<Duration>) -> bool {
+        let now = self.node.clock.monotonic();
+        let record = self.records.entry(name.to_owned()).or_default();
+        let Some(delay) = delay.filter(|_| !record.delayed) else { return false };
+        record.delayed = true;
+        record.retry_at = Some(now + delay);
+        true
     }
 
     /// Gives the pod its network and its volumes, once.
@@ -190,9 +211,6 @@ impl PodWorker {
     }
 
     async fn create(&mut self, spec: &Spec, image: Arc<Image>) -> Result<Container, Problem> {
-        let record = self.records.entry(spec.name.clone()).or_default();
-        record.image_id = image.id();
-
         let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
         let references = References::of_container(spec);
         let referenced = self
@@ -220,8 +238,9 @@ impl PodWorker {
         let Some(network) = self.sandbox.clone() else {
             return Err(("CreateContainerError", "the pod has no sandbox".to_owned()));
         };
-        let log_path = self.log_path(&spec.name, self.restart_count(&spec.name));
-        self.remember_log(&spec.name, &log_path);
+        let attempt = self.records.get(&spec.name).map_or(0, next_restart);
+        let log_path = self.log_path(&spec.name, attempt);
+        self.remember_log(&spec.name, attempt);
         let container = self
             .node
             .runtime
@@ -246,7 +265,6 @@ impl PodWorker {
                     .unwrap_or_else(|| "/dev/termination-log".to_owned()),
             })
             .map_err(|e| ("CreateContainerError", e.to_string()))?;
-        self.container_event(&spec.name, EventType::Normal, "Created", "Container created");
         Ok(container)
     }
 
@@ -259,7 +277,7 @@ impl PodWorker {
             &format!("Error: {message}"),
         );
         let ContainerState::Exited(exit) = container.state() else { return };
-        let id = format!("containerd://{}", container.id());
+        let id = run_id(container);
         let code = exit.code;
         let at = self.node.clock.monotonic();
         let record = self.records.entry(spec.name.clone()).or_default();
@@ -281,13 +299,11 @@ impl PodWorker {
         )
     }
 
-    fn restart_count(&self, container: &str) -> i32 {
-        self.records.get(container).map_or(0, |r| r.restarts)
-    }
-
-    fn remember_log(&self, container: &str, path: &std::path::Path) {
-        let former = self.existing_log(container, self.restart_count(container) - 1);
-        self.shared.write().logs.insert(container.to_owned(), (path.to_owned(), former));
+    /// Where the log of a container's run is, and that of the run before.
+    fn remember_log(&self, container: &str, attempt: i32) {
+        let path = self.log_path(container, attempt);
+        let former = self.existing_log(container, attempt - 1);
+        self.shared.write().logs.insert(container.to_owned(), (path, former));
     }
 
     fn existing_log(&self, container: &str, restarts: i32) -> Option<PathBuf> {
@@ -299,50 +315,111 @@ impl PodWorker {
     /// the previous ones.
     pub(super) fn recall_logs(&self) {
         for (name, record) in &self.records {
-            if let Some(path) = self.existing_log(name, record.restarts) {
-                self.remember_log(name, &path);
+            if self.existing_log(name, record.restarts).is_some() {
+                self.remember_log(name, record.restarts);
             }
         }
     }
 
-    fn started(&mut self, spec: &Spec, container: &Container) {
-        let run = format!("containerd://{}", container.id());
-        self.shared.write().containers.insert(spec.name.clone(), container.clone());
-        let record: &mut Record = self.records.entry(spec.name.clone()).or_default();
-        record.state = State::Running { started_at: self.node.clock.now(), id: run };
+    /// Notes that a container runs, and starts what belongs to its run. `before`: its record before it was started.
+    fn started(
+        &mut self,
+        spec: &Spec,
+        container: &Container,
+        before: Record,
+        simulation: &ContainerSimulation,
+    ) {
+        let (name, run) = (spec.name.clone(), run_id(container));
+        let now = self.node.clock.monotonic();
+        self.shared.write().containers.insert(name.clone(), container.clone());
+        let hook = spec.lifecycle.as_ref().and_then(|l| l.post_start.clone());
+        let record: &mut Record = self.records.entry(name.clone()).or_default();
+        record.state = State::Running { started_at: self.node.clock.now(), id: run.clone() };
         record.started = spec.startup_probe.is_none();
-        record.ready = record.started && spec.readiness_probe.is_none();
+        record.ready_at = simulation.ready_delay.map(|delay| now + delay);
+        record.passes = record.started && spec.readiness_probe.is_none();
+        record.ready = record.is_ready(now);
         record.stopping = false;
-        record.image = spec.image.clone().unwrap_or_default();
+        record.shown = hook.is_some().then(|| Box::new(before));
         let from_log = spec.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
-        self.events.push(Box::pin(exit_of(spec.name.clone(), container.clone(), from_log)));
+        self.events.push(Box::pin(exit_of(name.clone(), container.clone(), from_log)));
+        self.enact(&name, &run, simulation);
+        match hook {
+            Some(hook) => self.post_start(spec, container, hook),
+            None => self.probe(spec),
+        }
+    }
+
+    /// Starts the timers of what the container is to act out in this run.
+    fn enact(&self, name: &str, run: &str, simulation: &ContainerSimulation) {
+        let clock = &self.node.clock;
+        if let Some(delay) = simulation.ready_delay {
+            self.events.push(Box::pin(clock.sleep(delay).map(|()| Event::Look)));
+        }
+        let crash = (simulation.crash_after, simulation.crash_code(), "Error");
+        let crash = if crash.1 == 0 { (crash.0, 0, "Completed") } else { crash };
+        for (after, code, reason) in [crash, (simulation.oom_after, 137, "OOMKilled")] {
+            let Some(after) = after else { continue };
+            let (container, run) = (name.to_owned(), run.to_owned());
+            self.events.push(Box::pin(clock.sleep(after).map(move |()| Event::Enact {
+                container,
+                run,
+                code,
+                reason,
+            })));
+        }
+    }
+
+    fn probe(&mut self, spec: &Spec) {
         if spec.startup_probe.is_some() {
             self.start_probes(&spec.name, &[Kind::Startup]);
         } else {
             self.start_probes(&spec.name, &[Kind::Readiness, Kind::Liveness]);
         }
-        self.post_start(spec, container);
     }
 
-    /// Runs the postStart hook beside the container; its failure ends the container.
-    fn post_start(&self, spec: &Spec, container: &Container) {
-        let Some(hook) = spec.lifecycle.as_ref().and_then(|l| l.post_start.clone()) else { return };
-        let node = self.node.clone();
-        let running = container.clone();
-        let spec = spec.clone();
+    /// Runs the postStart hook beside the worker, which starts nothing else of the pod until it is over.
+    fn post_start(&self, spec: &Spec, container: &Container, hook: LifecycleHandler) {
+        let (node, key) = (self.node.clone(), self.key());
+        let (running, spec) = (container.clone(), spec.clone());
         let pod_ip = self.sandbox.as_ref().map(cni::network::Sandbox::ip);
         self.events.push(Box::pin(async move {
-            let name = spec.name.clone();
-            let run = running.id().to_string();
-            match crate::hooks::run(&node, &spec, &running, pod_ip, &hook).await {
-                Ok(()) => Event::Stopped,
-                Err(message) => Event::HookFailed {
-                    container: name,
-                    run,
-                    message: format!("PostStartHook failed: {message}"),
-                },
-            }
+            let outcome = crate::hooks::run(&node, &key, &spec, &running, pod_ip, &hook).await;
+            Event::PostStart { container: spec.name, run: run_id(&running), outcome }
         }));
+    }
+
+    /// A postStart hook is over: the container shows as running, and is probed; or it is stopped.
+    pub(super) fn post_started(&mut self, name: &str, run: &str, outcome: Result<(), String>) {
+        let current = self.shared.read().containers.get(name).cloned();
+        let Some(container) = current.filter(|c| run_id(c) == run) else { return };
+        let Some(spec) = self.spec(name) else { return };
+        let pod = self.pod.clone();
+        let Some(record) = self.records.get_mut(name) else { return };
+        let Err(message) = outcome else {
+            record.shown = None;
+            if record.running() && !record.stopping {
+                self.probe(&spec);
+            }
+            return;
+        };
+        match &record.state {
+            State::Terminated(end) => {
+                record.shown = None;
+                if restarts(&pod, &spec, record, end.exit_code) {
+                    record.problem = Some(("PostStartHookError".to_owned(), message));
+                }
+            }
+            _ => record.hook_failure = Some(message),
+        }
+        // What went wrong may tell a secret: it is in the status only.
+        let failed = "FailedPostStartHook";
+        self.container_event(name, EventType::Warning, failed, "PostStartHook failed");
+        self.container_event(name, EventType::Normal, "Killing", failed);
+        if is_running(&container) {
+            let grace = self.container_grace();
+            self.stop_beside(name, grace);
+        }
     }
 }
 

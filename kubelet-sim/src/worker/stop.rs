@@ -16,7 +16,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Event, Outcome, PodWorker, is_running, probing};
-use crate::{lifecycle::is_sidecar, node::NodeContext};
+use crate::{
+    lifecycle::{Record, is_sidecar, restart_policy},
+    node::NodeContext,
+};
 
 /// Containers that find no grace left get this much: `minimumGracePeriodInSeconds`.
 const LAST_GRACE: Duration = Duration::from_secs(2);
@@ -29,23 +32,26 @@ struct Stop {
     container: Container,
     pod_ip: Option<IpAddr>,
     hook: Option<LifecycleHandler>,
+    /// The pod as messages name it.
+    key: String,
+    /// The container as events name it.
+    field: String,
 }
 
 impl Stop {
-    /// Runs the preStop hook, for at most `grace`.
+    /// Runs the preStop hook, for at most `grace`; not at all where there is none.
     async fn pre_stop(&self, grace: Duration) {
-        let Some(hook) = &self.hook else { return };
+        let Some(hook) = self.hook.as_ref().filter(|_| !grace.is_zero()) else { return };
         let Self { node, spec, .. } = self;
-        let running = crate::hooks::run(node, spec, &self.container, self.pod_ip, hook);
+        let running = crate::hooks::run(node, &self.key, spec, &self.container, self.pod_ip, hook);
         match node.clock.timeout(grace, running).await {
             Ok(Ok(())) => {}
-            Ok(Err(message)) => node.container_event(
-                &self.pod,
-                &format!("spec.containers{{{}}}", spec.name),
-                EventType::Warning,
-                "FailedPreStopHook",
-                &format!("PreStopHook failed: {message}"),
-            ),
+            // What went wrong may tell a secret: it goes into the log only.
+            Ok(Err(message)) => {
+                tracing::info!(container = %spec.name, message, "a preStop hook failed");
+                let (kind, reason) = (EventType::Warning, "FailedPreStopHook");
+                node.container_event(&self.pod, &self.field, kind, reason, "PreStopHook failed");
+            }
             Err(_) => {
                 tracing::debug!(container = %spec.name, "the preStop hook took all of the grace period");
             }
@@ -61,6 +67,12 @@ impl Stop {
 
     async fn terminate(&self, end: Duration) {
         let left = end.saturating_sub(self.node.clock.monotonic());
+        let signal = self.spec.lifecycle.as_ref().and_then(|l| l.stop_signal.as_deref());
+        if signal == Some("SIGKILL") {
+            self.container.kill();
+            self.container.wait().await;
+            return;
+        }
         self.container.stop(left.max(LAST_GRACE)).await;
     }
 }
@@ -154,7 +166,9 @@ impl PodWorker {
         let sidecars: Vec<String> =
             spec.init_containers.iter().rev().filter(sidecar).map(name).collect();
         let init = spec.init_containers.iter().filter(|c| !is_sidecar(c));
-        let others: Vec<String> = spec.containers.iter().chain(init).map(name).collect();
+        let ephemeral = spec.ephemeral_containers.iter().map(|c| c.name.clone());
+        let others: Vec<String> =
+            spec.containers.iter().chain(init).map(name).chain(ephemeral).collect();
         let others: Vec<Stop> = others.iter().filter_map(|n| self.announced_stop(n)).collect();
         let sidecars: Vec<Stop> = sidecars.iter().filter_map(|n| self.announced_stop(n)).collect();
         async move {
@@ -166,25 +180,27 @@ impl PodWorker {
         }
     }
 
-    /// Ends these containers one after the other.
-    pub(super) fn stop_in_order(
-        &mut self,
-        names: &[String],
-        grace: Duration,
-    ) -> impl Future<Output = ()> + Send + 'static + use<> {
-        let stops: Vec<Stop> = names.iter().filter_map(|name| self.announced_stop(name)).collect();
-        async move {
-            for stop in stops {
-                stop.run(grace).await;
-            }
-        }
+    /// Kills all containers, without their hooks: they are to start afresh.
+    pub(super) fn kill_all(&mut self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let names: Vec<String> = self.records.keys().cloned().collect();
+        let stops: Vec<Stop> = names.iter().filter_map(|n| self.announced_stop(n)).collect();
+        join_all(stops.into_iter().map(|stop| stop.run(Duration::ZERO))).map(drop)
     }
 
-    /// Ends a container, beside the worker, that is then started again whatever its exit code.
-    pub(super) fn stop_for_restart(&mut self, name: &str, grace: Duration, message: &str) {
-        self.container_event(name, EventType::Normal, "Killing", message);
+    /// Ends a container beside the worker, because it `failed liveness probe` or the like. Where it is started again
+    /// by its policy, or because it is another one by now, that does not depend on its exit code.
+    pub(super) fn stop_for(&mut self, name: &str, grace: Duration, what: &str) {
+        let Some(spec) = self.spec(name) else { return };
+        let sidecar = is_sidecar(&spec);
+        let again = what == "definition changed" || restart_policy(&self.pod, &spec) != "Never";
+        let text = match (sidecar, again) {
+            (true, _) => format!("Init container {name} {what}"),
+            (false, true) => format!("Container {name} {what}, will be restarted"),
+            (false, false) => format!("Container {name} {what}"),
+        };
+        self.container_event(name, EventType::Normal, "Killing", &text);
         if let Some(record) = self.records.get_mut(name) {
-            record.must_restart = true;
+            record.must_restart = again;
         }
         self.stop_beside(name, grace);
     }
@@ -198,20 +214,12 @@ impl PodWorker {
 
     fn announced_stop(&mut self, name: &str) -> Option<Stop> {
         let stop = self.stop(name)?;
-        self.killing(name, "");
+        let text = format!("Stopping container {name}");
+        self.container_event(name, EventType::Normal, "Killing", &text);
         Some(stop)
     }
 
-    pub(super) fn killing(&self, name: &str, why: &str) {
-        let text = if why.is_empty() {
-            format!("Stopping container {name}")
-        } else {
-            format!("Stopping container {name}, {why}")
-        };
-        self.container_event(name, EventType::Normal, "Killing", &text);
-    }
-
-    pub(super) fn mark_stopping(&mut self, name: &str) {
+    fn mark_stopping(&mut self, name: &str) {
         if let Some(record) = self.records.get_mut(name) {
             record.stopping = true;
         }
@@ -222,7 +230,7 @@ impl PodWorker {
     fn stop(&mut self, name: &str) -> Option<Stop> {
         let container =
             self.shared.read().containers.get(name).filter(|c| is_running(c)).cloned()?;
-        let spec = self.spec(name).cloned()?;
+        let spec = self.spec(name)?;
         let stopping = self.records.get(name).is_some_and(|r| r.stopping);
         let hook = spec.lifecycle.as_ref().and_then(|l| l.pre_stop.clone());
         self.mark_stopping(name);
@@ -233,6 +241,8 @@ impl PodWorker {
             container,
             pod_ip: self.sandbox.as_ref().map(cni::network::Sandbox::ip),
             hook: hook.filter(|_| !stopping),
+            key: self.key(),
+            field: self.field(name),
         })
     }
 
@@ -248,17 +258,14 @@ impl PodWorker {
     async fn collect_exits(&mut self) {
         let still = |worker: &Self| {
             worker.shared.read().containers.iter().any(|(name, c)| {
-                !is_running(c)
-                    && worker
-                        .records
-                        .get(name)
-                        .is_some_and(super::super::lifecycle::Record::running)
+                !is_running(c) && worker.records.get(name).is_some_and(Record::running)
             })
         };
         while still(self) {
             match self.events.next().await {
-                Some(event @ (Event::Exited(..) | Event::Stopped)) => self.on_event(event),
-                Some(Event::HookFailed { .. }) => {}
+                // Nobody waits for its hook any more.
+                Some(Event::PostStart { .. }) => {}
+                Some(event) => self.on_event(event),
                 None => return,
             }
         }

@@ -144,7 +144,7 @@ async fn endings(
     }
     let ended = world
         .eventually("the end of the container", async || {
-            let running = world.diary.lock().iter().any(|line| line.ends_with("end"));
+            let running = world.diary.lock().iter().any(|entry| entry.text == "end");
             let there = world.client.get::<Pod>("default", "p").await.is_ok();
             if there && !running { Err("still there".to_owned()) } else { Ok(world.now() - start) }
         })

@@ -252,20 +252,7 @@ pub(super) fn status(object: &Object, old: &Object, errors: &mut Errors) {
         errors.each(&nominated, dns_subdomain(nominated.text(), false));
     }
     errors.immutable(&status.get("qosClass"), &old_status.get("qosClass"));
-    let restart = old.get_str(&["spec", "restartPolicy"]);
-    let sidecars: Vec<&str> = old
-        .get_list(&["spec", "initContainers"])
-        .iter()
-        .filter(|c| c["restartPolicy"] == "Always")
-        .filter_map(|c| c["name"].as_str())
-        .collect();
-    for (name, policy, exempt) in [
-        ("containerStatuses", restart, &[][..]),
-        ("initContainerStatuses", restart, &sidecars[..]),
-        ("ephemeralContainerStatuses", "Never", &[]),
-    ] {
-        stay_terminated(&status.get(name), &old_status.get(name), policy, exempt, errors);
-    }
+    stay_terminated(&status, &old_status, old, errors);
     net::ip_per_family(&status.get("podIPs"), errors);
     let host_ips = status.get("hostIPs");
     if let Some(first) = host_ips.items().next() {
@@ -278,30 +265,62 @@ pub(super) fn status(object: &Object, old: &Object, errors: &mut Errors) {
 }
 
 /// A container that is not restarted stays terminated.
-fn stay_terminated(
-    new: &At<'_>,
-    old: &At<'_>,
-    restart_policy: &str,
-    exempt: &[&str],
-    errors: &mut Errors,
-) {
-    if restart_policy == "Always" {
+fn stay_terminated(new: &At<'_>, old: &At<'_>, pod: &Object, errors: &mut Errors) {
+    let lists = [
+        ("containerStatuses", "containers"),
+        ("initContainerStatuses", "initContainers"),
+        ("ephemeralContainerStatuses", ""),
+    ];
+    let policy = pod.get_str(&["spec", "restartPolicy"]);
+    let containers = |list: &str| pod.get_list(&["spec", list]);
+    let mut rules = ["containers", "initContainers"]
+        .into_iter()
+        .flat_map(containers)
+        .filter_map(|c| c["restartPolicyRules"].as_array())
+        .flatten();
+    if policy == "Always" || rules.any(|rule| rule["action"] == "RestartAllContainers") {
         return;
     }
-    for (index, status) in old.items().enumerate() {
-        let state = status.get("state");
-        let terminated = state.get("terminated");
-        let failed = terminated.get("exitCode").int() != 0;
-        let name = status.str("name");
-        let restarts = (failed && restart_policy == "OnFailure") || exempt.contains(&name);
-        if !terminated.is_set() || restarts {
-            continue;
+    for (statuses, list) in lists {
+        let old = old.get(statuses);
+        for (index, status) in old.items().enumerate() {
+            let state = status.get("state");
+            let terminated = state.get("terminated");
+            let (name, code) = (status.str("name"), terminated.get("exitCode").int());
+            let container = containers(list).iter().find(|c| c["name"] == name);
+            if !terminated.is_set() || container.is_some_and(|c| restarts(c, policy, code)) {
+                continue;
+            }
+            let new = new.get(statuses);
+            let runs_again = new
+                .items()
+                .any(|now| now.str("name") == name && !now.get("state").has("terminated"));
+            if runs_again {
+                let at = new.index(index);
+                errors
+                    .forbidden(&at.get("state"), "may not be transitioned to non-terminated state");
+            }
         }
-        let runs_again =
-            new.items().any(|now| now.str("name") == name && !now.get("state").has("terminated"));
-        if runs_again {
-            let at = new.index(index);
-            errors.forbidden(&at.get("state"), "may not be transitioned to non-terminated state");
+    }
+}
+
+/// Whether a container that ended with this code is started again: by its rules, its own policy, its pod's policy.
+fn restarts(container: &Value, pod_policy: &str, code: i64) -> bool {
+    let matching = container["restartPolicyRules"].as_array().into_iter().flatten().find(|rule| {
+        let values = rule["exitCodes"]["values"].as_array();
+        let listed = values.is_some_and(|values| values.iter().any(|v| v.as_i64() == Some(code)));
+        match rule["exitCodes"]["operator"].as_str() {
+            Some("In") => listed,
+            Some("NotIn") => !listed,
+            _ => false,
         }
+    });
+    if matching.is_some_and(|rule| rule["action"] == "Restart") {
+        return true;
+    }
+    match container["restartPolicy"].as_str().unwrap_or(pod_policy) {
+        "Never" => false,
+        "OnFailure" => code != 0,
+        _ => true,
     }
 }

@@ -141,12 +141,34 @@ fn a_status_is_checked() {
         assert_eq!(errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
     };
     check(json!({"terminated": {"exitCode": 1}}), &[]);
-    check(
-        json!({"terminated": {"exitCode": 0}}),
-        &[
-            "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state",
-        ],
-    );
+    let forbidden = "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state";
+    check(json!({"terminated": {"exitCode": 0}}), &[forbidden]);
+    // A container's own rules and policy count.
+    let by_own = |own: serde_json::Value, code: i32, expected: &[&str]| {
+        let mut pod = once.clone();
+        pod["spec"]["restartPolicy"] = json!("Never");
+        for (key, value) in own.as_object().unwrap() {
+            pod["spec"]["containers"][0][key] = value.clone();
+        }
+        let mut old = created(&Pod, &pod, &[]);
+        let before = status(json!({"terminated": {"exitCode": code}}));
+        old.set(&["status", "containerStatuses"], before);
+        let edits = [("status.containerStatuses", status(json!({"waiting": {}})))];
+        let new = replaced(&Pod, "status", &old, &edits);
+        let mut errors = crate::registry::validation::at::Errors::default();
+        super::super::update::status(&new, &old, &mut errors);
+        assert_eq!(errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(), expected, "{own}");
+    };
+    let rule = |action: &str| {
+        json!({"restartPolicy": "Never", "restartPolicyRules":
+        [{"action": action, "exitCodes": {"operator": "In", "values": [42]}}]})
+    };
+    by_own(json!({}), 1, &[forbidden]);
+    by_own(json!({"restartPolicy": "Always"}), 0, &[]);
+    by_own(json!({"restartPolicy": "OnFailure"}), 1, &[]);
+    by_own(rule("Restart"), 42, &[]);
+    by_own(rule("Restart"), 1, &[forbidden]);
+    by_own(rule("RestartAllContainers"), 1, &[]);
 }
 
 #[test]
