@@ -64,11 +64,17 @@ pub(crate) fn world(seed: u64) -> (World, Vec<Pod>) {
             let mut pod = pod(&mut dice, format!("placed-{at}"), 25);
             pod.node = Some(dice.one(&names));
             pod.terminating = dice.percent(10);
+            pod.priority = i32::from(dice.percent(40)) + i32::from(dice.percent(40));
             pod
         })
         .collect();
-    let incoming =
-        (0..dice.number(1, 4)).map(|at| pod(&mut dice, format!("new-{at}"), 30)).collect();
+    let incoming = (0..dice.number(1, 4))
+        .map(|at| {
+            let mut pod = pod(&mut dice, format!("new-{at}"), 30);
+            pod.priority = i32::from(dice.percent(50)) + i32::from(dice.percent(50));
+            pod
+        })
+        .collect();
     (world, incoming)
 }
 

@@ -116,6 +116,7 @@ pub(crate) struct Pod {
     pub(crate) labels: Labels,
     pub(crate) node: Option<String>,
     pub(crate) terminating: bool,
+    pub(crate) priority: i32,
     pub(crate) owner: Option<String>,
     pub(crate) init: Vec<Container>,
     pub(crate) containers: Vec<Container>,
@@ -291,6 +292,7 @@ impl Pod {
             },
             "spec": {
                 "nodeName": self.node,
+                "priority": self.priority,
                 "initContainers": containers(&self.init),
                 "containers": containers(&self.containers),
                 "overhead": {"cpu": format!("{}m", self.overhead)},
