@@ -11,7 +11,6 @@ use std::{
 use apimachinery::{
     api::core::{Node, Pod, TopologySpreadConstraint},
     labels::Selector,
-    taints::tolerates,
 };
 
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
         CycleState, Filter, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreFilter, PreFilterOutcome,
         PreScore, Rejection, Score,
     },
-    plugins::{inter_pod_affinity::of_keys, node_affinity},
+    plugins::{inter_pod_affinity::of_keys, node_affinity, taint_toleration::tolerates_all},
     queue::events::{ClusterEvent, Event, Subject},
     snapshot::Snapshot,
 };
@@ -63,11 +62,7 @@ impl Constraint {
     fn includes(&self, pod: &Pod, node: &NodeInfo) -> bool {
         let affine = !self.honor_node_affinity
             || node_affinity::required_matches(pod, node.labels(), &node.name);
-        let tolerated = !self.honor_taints
-            || node.node.spec.taints.iter().all(|taint| {
-                !matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
-                    || pod.spec.tolerations.iter().any(|t| tolerates(t, taint))
-            });
+        let tolerated = !self.honor_taints || tolerates_all(pod, &node.node);
         affine && tolerated
     }
 }
@@ -207,9 +202,14 @@ impl PreFilter for PodTopologySpread {
             let mut by_value: BTreeMap<String, i64> = BTreeMap::new();
             for node in snapshot.nodes.iter() {
                 if has_all_keys(node, &constraints) && constraint.includes(&pod.pod, node) {
-                    let value = node.labels()[&constraint.topology_key].clone();
-                    *by_value.entry(value).or_default() +=
-                        counts.get(&*node.name).copied().unwrap_or(0);
+                    let value = &node.labels()[&constraint.topology_key];
+                    let count = counts.get(&*node.name).copied().unwrap_or(0);
+                    match by_value.get_mut(value) {
+                        Some(sum) => *sum += count,
+                        None => {
+                            by_value.insert(value.clone(), count);
+                        }
+                    }
                 }
             }
             hard.push(Hard::new(constraint.clone(), by_value));

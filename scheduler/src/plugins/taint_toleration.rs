@@ -7,7 +7,7 @@ use crate::{
     queue::events::{ClusterEvent, Event},
 };
 use apimachinery::{
-    api::core::{Node, Toleration},
+    api::core::{Node, Pod, Toleration},
     taints::tolerates,
 };
 
@@ -33,7 +33,7 @@ impl Plugin for TaintToleration {
     fn hint(&self, pod: &PodInfo, event: &Event<'_>) -> bool {
         match event.node() {
             Some((old, Some(new))) => {
-                tolerates_all(pod, new) && old.is_none_or(|old| !tolerates_all(pod, old))
+                tolerates_all(&pod.pod, new) && old.is_none_or(|old| !tolerates_all(&pod.pod, old))
             }
             Some((_, None)) => false,
             None => true,
@@ -42,16 +42,16 @@ impl Plugin for TaintToleration {
 }
 
 /// Whether no taint of the node keeps the pod away.
-fn tolerates_all(pod: &PodInfo, node: &Node) -> bool {
+pub(super) fn tolerates_all(pod: &Pod, node: &Node) -> bool {
     node.spec.taints.iter().all(|taint| {
         !matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
-            || pod.pod.spec.tolerations.iter().any(|t| tolerates(t, taint))
+            || pod.spec.tolerations.iter().any(|t| tolerates(t, taint))
     })
 }
 
 impl Filter for TaintToleration {
     fn run(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
-        if tolerates_all(pod, &node.node) {
+        if tolerates_all(&pod.pod, &node.node) {
             return Ok(());
         }
         Err(Rejection::unresolvable(NAME, "node(s) had untolerated taint(s)"))
