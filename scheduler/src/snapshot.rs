@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub pods_with_affinity: usize,
     /// Labels of the namespaces, for terms with a namespaceSelector.
     pub namespaces: Arc<BTreeMap<String, BTreeMap<String, String>>>,
+    /// How many nodes have each image.
+    pub images: Arc<HashMap<String, i64>>,
     /// What pods belong to, for the default spreading.
     pub workloads: Arc<Workloads>,
     /// Pods per node for a namespace and selector, kept up to date from change to change.
@@ -70,6 +72,7 @@ pub struct Cache {
     /// Pods whose node is not (or no more) known, by node.
     orphans: HashMap<String, Vec<Arc<PodInfo>>>,
     namespaces: Arc<BTreeMap<String, BTreeMap<String, String>>>,
+    images: Arc<HashMap<String, i64>>,
     workloads: Arc<Workloads>,
     anti_affinity: usize,
     affinity: usize,
@@ -114,6 +117,7 @@ impl Cache {
             pods_with_required_anti_affinity: self.anti_affinity,
             pods_with_affinity: self.affinity,
             namespaces: self.namespaces.clone(),
+            images: self.images.clone(),
             workloads: self.workloads.clone(),
             spread: self.spread.clone(),
         }
@@ -139,11 +143,19 @@ impl Cache {
             if zone(&former) != zone(&node) {
                 self.ordered = None;
             }
+            let images = former.status.images != node.status.images;
+            if images {
+                count_images(&mut self.images, info, -1);
+            }
             Arc::make_mut(info).set_node(node);
+            if images {
+                count_images(&mut self.images, info, 1);
+            }
             self.changed.insert(name);
             return Some(former);
         }
         let mut info = NodeInfo::new(node);
+        count_images(&mut self.images, &info, 1);
         for pod in self.orphans.remove(&name).unwrap_or_default() {
             info.add_pod(pod);
         }
@@ -155,6 +167,7 @@ impl Cache {
     /// Forgets a node; its pods are remembered until they go themselves. Gives back what it was.
     pub fn remove_node(&mut self, name: &str) -> Option<Arc<Node>> {
         let info = self.nodes.remove(name)?;
+        count_images(&mut self.images, &info, -1);
         if !info.pods.is_empty() {
             self.orphans.insert(name.to_owned(), info.pods.clone());
         }
@@ -250,6 +263,20 @@ impl Cache {
         };
         step(&mut self.anti_affinity, !pod.affinity.required_anti.is_empty());
         step(&mut self.affinity, !pod.affinity.is_empty());
+    }
+}
+
+fn count_images(images: &mut Arc<HashMap<String, i64>>, node: &NodeInfo, by: i64) {
+    if node.images.is_empty() {
+        return;
+    }
+    let images = Arc::make_mut(images);
+    for name in node.images.keys() {
+        let count = images.entry(name.clone()).or_default();
+        *count += by;
+        if *count <= 0 {
+            images.remove(name);
+        }
     }
 }
 

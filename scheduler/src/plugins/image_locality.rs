@@ -1,5 +1,7 @@
 //! ImageLocality: prefers nodes that already have the pod's images, weighted by size and by how widespread they are.
 
+use apimachinery::api::core::Container;
+
 use crate::{
     framework::{CycleState, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreScore, Score},
     snapshot::Snapshot,
@@ -14,7 +16,7 @@ const MAX_CONTAINER_THRESHOLD: i64 = 1000 * 1024 * 1024;
 /// The plugin.
 pub struct ImageLocality;
 
-/// Each container's image as nodes list it, with how many nodes have it, and the number of nodes.
+/// Each container's image as nodes list it, where some do, with how many nodes have it, and the number of nodes.
 struct Spread {
     images: Vec<(String, i64)>,
     nodes: i64,
@@ -50,19 +52,20 @@ impl PreScore for ImageLocality {
         _: &[&NodeInfo],
         snapshot: &Snapshot,
     ) -> bool {
-        if snapshot.nodes.iter().all(|n| n.images.is_empty()) {
+        if snapshot.images.is_empty() {
             return false;
         }
-        let mut counts: Vec<(String, i64)> = Vec::new();
         let spec = &pod.pod.spec;
-        for container in spec.init_containers.iter().chain(&spec.containers) {
+        let holders = |container: &Container| {
             let name = with_tag(container.image.as_deref().unwrap_or_default());
-            let holders = snapshot.nodes.iter().filter(|n| n.images.contains_key(&name)).count();
-            counts.push((name, i64::try_from(holders).unwrap_or(i64::MAX)));
-        }
+            let holders = snapshot.images.get(&name).copied()?;
+            Some((name, holders))
+        };
+        let images: Vec<_> =
+            spec.init_containers.iter().chain(&spec.containers).filter_map(holders).collect();
         let nodes = i64::try_from(snapshot.nodes.len()).unwrap_or(i64::MAX);
-        let any = counts.iter().any(|(_, n)| *n > 0);
-        state.write(NAME, Spread { images: counts, nodes });
+        let any = !images.is_empty();
+        state.write(NAME, Spread { images, nodes });
         any
     }
 }
