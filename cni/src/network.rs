@@ -15,6 +15,7 @@
 //! Errors are the kernel's own (`ECONNREFUSED`, `ETIMEDOUT`, `EHOSTUNREACH`, `EADDRINUSE`, `EADDRNOTAVAIL`,
 //! `EMSGSIZE`, `ENETDOWN`), so that programs print what they would print on Linux.
 
+mod gate;
 mod hosts;
 mod listener;
 mod stream;
@@ -30,6 +31,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use rustix::io::Errno;
 
+pub use gate::Gate;
 pub use hosts::{HostsFile, Resolver};
 pub use listener::{Incoming, PodListener};
 pub use stream::{Direction, KillHandle, PodStream, Shaper, StreamRegistry};
@@ -86,6 +88,7 @@ pub struct SandboxIdentity {
 #[derive(Clone)]
 pub struct Sandbox {
     shared: Arc<Shared>,
+    gate: Option<Arc<dyn Gate>>,
 }
 
 struct Shared {
@@ -113,7 +116,14 @@ impl Sandbox {
                 hosts: ArcSwap::from_pointee(hosts),
                 resolver: ArcSwap::from_pointee(None),
             }),
+            gate: None,
         }
+    }
+
+    /// The same sandbox for one of its programs, whose listeners have this gate before them.
+    #[must_use]
+    pub fn with_gate(&self, gate: Arc<dyn Gate>) -> Self {
+        Self { shared: self.shared.clone(), gate: Some(gate) }
     }
 
     /// Returns who this sandbox is.
@@ -146,7 +156,9 @@ impl Sandbox {
     /// # Errors
     /// `AddrInUse`, `AddrNotAvailable` (not an address of this pod), `NetworkDown` (the sandbox is deleted).
     pub async fn listen_tcp(&self, address: SocketAddr) -> io::Result<PodListener> {
-        self.shared.network.listen_tcp(address).await
+        let mut listener = self.shared.network.listen_tcp(address).await?;
+        listener.gate.clone_from(&self.gate);
+        Ok(listener)
     }
 
     /// Connects to a pod, a Service, a node, or the outside, as this pod would.

@@ -18,7 +18,8 @@
 //! * Service addresses are translated where the connection starts, by the node's rules.
 //!
 //! The parts, in the order a connection meets them: `pod` (a sandbox), `carry` (connections), `datagrams` (and
-//! `nat`, `outside`), `index` (the rules), `link` and `wire` (other processes), `host_ports` (the host).
+//! `nat`, `outside`), `index` (the rules), `link` and `wire` (other processes), `host_ports` and
+//! `forward` (the host).
 //!
 //! **Limits that follow from the idea**: the host has completed a TCP handshake before an endpoint is asked, so a
 //! client of a node port whose endpoints all refuse sees a reset, not a refusal (a Service *without* endpoints does
@@ -28,6 +29,7 @@
 mod affinity;
 mod carry;
 mod datagrams;
+mod forward;
 mod host_ports;
 mod index;
 mod link;
@@ -54,6 +56,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::net::UnixListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use forward::{ForwardedPort, Refused};
 pub use host_ports::{HostPorts, SharedLoopback};
 pub use node::{
     ActiveRules, ApplyError, Node, NodeConfig, Problem, RuleChange, SandboxError, SandboxSpec,

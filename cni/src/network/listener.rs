@@ -4,7 +4,7 @@ use std::{any::Any, io, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
 use tokio::sync::mpsc;
 
-use super::{PodStream, StreamRegistry, network_down};
+use super::{Gate, PodStream, StreamRegistry, network_down};
 
 /// A connection that reached a pod's port and waits to be accepted: a connected stream descriptor and the
 /// addresses that both ends are known by.
@@ -24,6 +24,7 @@ pub struct PodListener {
     queue: tokio::sync::Mutex<mpsc::Receiver<Incoming>>,
     streams: Arc<StreamRegistry>,
     registration: Option<Box<dyn Any + Send + Sync>>,
+    pub(super) gate: Option<Arc<dyn Gate>>,
 }
 
 impl PodListener {
@@ -40,6 +41,7 @@ impl PodListener {
             queue: tokio::sync::Mutex::new(queue),
             streams,
             registration: Some(registration),
+            gate: None,
         }
     }
 
@@ -48,9 +50,15 @@ impl PodListener {
     /// # Errors
     /// `NetworkDown` once the sandbox is deleted or the listener closed; what the system says when it cannot take another descriptor.
     pub async fn accept(&self) -> io::Result<(PodStream, SocketAddr)> {
-        let next = self.queue.lock().await.recv().await;
-        let Incoming { fd, peer, local } = next.ok_or_else(network_down)?;
-        Ok((PodStream::new(fd, local, peer, &self.streams)?, peer))
+        loop {
+            let next = self.queue.lock().await.recv().await;
+            let Incoming { fd, peer, local } = next.ok_or_else(network_down)?;
+            let mut stream = PodStream::new(fd, local, peer, &self.streams)?;
+            if self.gate.as_ref().is_none_or(|gate| gate.admit(&mut stream)) {
+                return Ok((stream, peer));
+            }
+            stream.kill_handle().kill();
+        }
     }
 
     /// Frees the port: callers are refused from now on, while [`Self::accept`] still gives what has come, and then

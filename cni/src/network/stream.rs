@@ -59,7 +59,7 @@ pub struct PodStream {
     socket: Arc<Socket>,
     local: SocketAddr,
     peer: SocketAddr,
-    shaper: Option<Arc<dyn Shaper>>,
+    pub(super) shaper: Option<Arc<dyn Shaper>>,
     entry: Option<Entry>,
 }
 

@@ -102,6 +102,14 @@ impl Source {
     }
 }
 
+/// Ends a connection that got nowhere.
+fn reset(failed: Failed) {
+    if let Some(fd) = failed.fd {
+        // Closing with a linger of zero resets: the client must not take this for an empty answer.
+        let _ = rustix::net::sockopt::set_socket_linger(&fd, Some(std::time::Duration::ZERO));
+    }
+}
+
 /// Where an address leads from this node.
 pub(super) enum Hop {
     Here,
@@ -163,18 +171,19 @@ impl NodeInner {
         let from = SocketAddr::new(self.seen_from_host(target), client.port());
         let source = Source::Fixed(from);
         let outcome = self.serve(target, Traffic::External, &source, client.ip(), fd, 0).await;
-        match self.join(outcome, from).await {
-            Ok(_) => {}
-            Err(Failed { error, fd, .. }) => {
-                tracing::debug!(service = %target.name, %error, "host connection reached no endpoint");
-                if let Some(fd) = fd {
-                    // Closing with a linger of zero resets: the client must not take this for an empty answer.
-                    let _ = rustix::net::sockopt::set_socket_linger(
-                        &fd,
-                        Some(std::time::Duration::ZERO),
-                    );
-                }
-            }
+        if let Err(failed) = self.join(outcome, from).await {
+            tracing::debug!(service = %target.name, error = %failed.error, "host connection reached no endpoint");
+            reset(failed);
+        }
+    }
+
+    /// Takes a connection that leads to one address, whatever the rules say.
+    pub(super) async fn enter_directly(self: Arc<Self>, call: Call) {
+        let (from, to) = (call.from, call.to);
+        let outcome = self.dial(call).await;
+        if let Err(failed) = self.join(outcome, from).await {
+            tracing::debug!(%to, error = %failed.error, "a connection to a forwarded port reached nobody");
+            reset(failed);
         }
     }
 

@@ -78,7 +78,7 @@ enum Entry {
     Virtual(SocketAddr),
 }
 
-type Key = (Protocol, SocketAddr);
+pub(super) type Key = (Protocol, SocketAddr);
 
 /// Says what one Service port wants open on the host.
 fn wants(
@@ -182,7 +182,12 @@ impl HostListeners {
             let Some(wanted) = wanted else { continue };
             match open(node, key, &wanted, reserved) {
                 Ok(state) => drop(self.open.insert(key, Opened { wanted, state })),
-                Err(error) => drop(self.refused.insert(key, refusal(wanted.service, key, &error))),
+                Err(error) => {
+                    let (reason, message) = refusal(key, &error);
+                    let problem =
+                        Problem { service: wanted.service, reason: reason.into(), message };
+                    self.refused.insert(key, problem);
+                }
             }
         }
         problems.extend(self.refused.values().cloned());
@@ -280,7 +285,8 @@ fn lock(shared: &SharedLoopback) -> io::Result<Result<File, String>> {
     }
 }
 
-fn refusal(service: ServicePortName, (protocol, address): Key, error: &io::Error) -> Problem {
+/// Why the host refuses an address, in one word and in a sentence.
+pub(super) fn refusal((protocol, address): Key, error: &io::Error) -> (&'static str, String) {
     let protocol = match protocol {
         Protocol::Tcp => "TCP",
         Protocol::Udp => "UDP",
@@ -296,11 +302,7 @@ fn refusal(service: ServicePortName, (protocol, address): Key, error: &io::Error
         ),
         _ => ("HostPortUnavailable", error.to_string()),
     };
-    Problem {
-        service,
-        reason: reason.into(),
-        message: format!("cannot open {address}/{protocol}: {why}"),
-    }
+    (reason, format!("cannot open {address}/{protocol}: {why}"))
 }
 
 /// Opens an address, with the socket that reserved it if there is one: it is nobody else's for a moment.

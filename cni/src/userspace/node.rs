@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Fabric,
     affinity::AffinityTable,
+    forward::{self, ForwardedPort, Refused},
     host_ports::{HostListeners, HostPorts},
     index::{Index, Lookup, Target},
     nat::NatTable,
@@ -468,6 +469,18 @@ impl Node {
             host.plan(&programmed.active.rules, &changed, place, node.host_ports());
         }
         Ok(host.update(&self.0).await)
+    }
+
+    /// Opens `port` of the node's addresses (of one of them, if `only` names it) for TCP, in the cluster and on the host,
+    /// and leads it to `to`: a pod's `hostPort`. What is not refused is open. Where `to` is the node itself, only the
+    /// host's side is opened.
+    pub fn forward_port(
+        &self,
+        port: u16,
+        only: Option<IpAddr>,
+        to: SocketAddr,
+    ) -> (ForwardedPort, Vec<Refused>) {
+        forward::forward_port(&self.0, port, only, to)
     }
 
     /// Ends the node's network: every pod's, and what is open on the host. Addresses stay kept for a reboot.

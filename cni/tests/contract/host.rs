@@ -217,3 +217,56 @@ async fn local_policy_keeps_udp_callers_address() {
     assert_eq!(&buffer[..count], b"192.168.1.1 q");
     fabric.stop().await;
 }
+
+#[tokio::test]
+async fn a_forwarded_port_leads_to_its_pod_alone() {
+    let fabric = Fabric::new(config(None), &CancellationToken::new());
+    let external = free_host_address();
+    let node = node(&fabric, 1, HostPorts { addresses: vec![external], ..HostPorts::default() });
+    let (server, client) = (pod(&node, "server"), pod(&node, "client"));
+    serve(&server).await;
+    let to = at(server.ip(), 8080);
+    let (open, refused) = node.forward_port(18080, None, to);
+    assert_eq!(refused, []);
+    let (peer, local, echo) = ask(dial(at(external, 18080)).await.unwrap(), "host").await;
+    assert_eq!((peer.as_str(), local, echo.as_str()), ("192.168.1.1", to.to_string(), "host"));
+    let inside = at(ip("192.168.1.101"), 18080);
+    let (peer, _, echo) = ask(client.connect_tcp(inside).await.unwrap(), "pod").await;
+    assert_eq!((peer, echo.as_str()), (client.ip().to_string(), "pod"));
+
+    let (second, refused) = node.forward_port(18080, Some(external), to);
+    assert_eq!(
+        refused[0].message,
+        format!("cannot open {external}:18080/TCP: another program uses it")
+    );
+    drop((open, second));
+    let refused = async || client.connect_tcp(inside).await.err().map(|error| error.kind());
+    assert_eq!(refused().await, Some(ErrorKind::ConnectionRefused));
+    // The host's side is closed when its task has been dropped.
+    while dial(at(external, 18080)).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    fabric.stop().await;
+}
+
+#[tokio::test]
+async fn a_gate_ends_connections_and_holds_them_up() {
+    struct Strict(std::sync::atomic::AtomicUsize);
+    impl cni::network::Gate for Strict {
+        fn admit(&self, stream: &mut cni::network::PodStream) -> bool {
+            let count = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            stream.hold(tokio::task::yield_now());
+            count != 0
+        }
+    }
+    let fabric = Fabric::new(config(None), &CancellationToken::new());
+    let node = node(&fabric, 1, HostPorts::default());
+    let (server, client) = (pod(&node, "server"), pod(&node, "client"));
+    serve(&server.with_gate(std::sync::Arc::new(Strict(0.into())))).await;
+    let to = at(server.ip(), 8080);
+    let mut first = client.connect_tcp(to).await.unwrap();
+    assert!(matches!(first.read(&mut [0; 8]).await, Ok(0) | Err(_)), "ended");
+    let (.., echo) = ask(client.connect_tcp(to).await.unwrap(), "through").await;
+    assert_eq!(echo, "through");
+    fabric.stop().await;
+}
