@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
+    client::Resumption,
     crypto::{CryptoProvider, ring},
     server::WebPkiClientVerifier,
 };
@@ -63,6 +64,8 @@ pub fn client_config(
         }
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
+    // A client keeps its connection; what it would remember for the next one costs more than a whole handshake saves.
+    config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
