@@ -19,7 +19,7 @@ use component_base::{
     kubeconfig::{self, Overrides},
     transport::Listener,
 };
-use container_runtime::ImageCatalogue;
+use container_runtime::{ImageCatalogue, ImagePattern, PullError};
 use kubelet_sim::{Config, NodeSetup, node::NodeSettings, node_address};
 
 /// Runs the pods of one simulated node, or of many.
@@ -62,6 +62,10 @@ pub(crate) struct Args {
     /// Pods of each node.
     #[arg(long, default_value = "110")]
     max_pods: String,
+    /// Images that cannot be pulled, by name as written or in full, with `*` for any text: `nginx:broken*`. Can be given
+    /// several times.
+    #[arg(long, value_name = "PATTERN")]
+    unpullable_images: Vec<String>,
     /// Lets pods reach addresses outside of the cluster.
     #[arg(long)]
     allow_egress: bool,
@@ -107,11 +111,15 @@ impl Args {
         let nodes = (first..=last)
             .map(|number| self.node(number, &network_dir, &streams))
             .collect::<anyhow::Result<Vec<_>>>()?;
+        let mut catalogue = ImageCatalogue::new();
+        for pattern in &self.unpullable_images {
+            catalogue.refuse(ImagePattern::new(pattern), PullError::NotFound);
+        }
         Ok(Config {
             clock,
             nodes,
             fabric,
-            catalogue: Arc::new(ImageCatalogue::new()),
+            catalogue: Arc::new(catalogue),
             streams: Listener::bind_unix(&streams)
                 .with_context(|| format!("listen on {}", streams.display()))?,
         })

@@ -12,6 +12,7 @@
 //! A value that cannot be read and a name that is not in the table are problems, never silence: the kubelet tells them
 //! by a `Warning` event with the reason [`INVALID`]; what could be read holds all the same.
 
+pub mod gate;
 pub mod table;
 
 use std::{collections::BTreeMap, time::Duration};

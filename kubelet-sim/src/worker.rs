@@ -6,6 +6,7 @@
 //!
 //! | part | does |
 //! |---|---|
+//! | [`host_ports`] | the pod's ports on its node |
 //! | [`pull`] | a container's image |
 //! | [`start`] | one container: volumes, environment, creation, hook |
 //! | [`probing`] | what probes report, and what follows |
@@ -14,6 +15,7 @@
 //! Whatever takes long (a grace period, a hook) runs in `events`, beside the worker, so that a deletion, a shorter grace
 //! period and the node's own end are always heard: no hook, probe or Program can wedge it.
 
+mod host_ports;
 mod probing;
 mod pull;
 mod start;
@@ -25,7 +27,7 @@ use client::events::EventType;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use apimachinery::api::core::{Container as ContainerSpec, Pod};
-use cni::network::Sandbox;
+use cni::{network::Sandbox, userspace::ForwardedPort};
 use container_runtime::{Container, ContainerState, Exit, logs::LogOptions};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use jiff::Timestamp;
@@ -97,6 +99,8 @@ pub struct PodWorker {
     failure: Option<(&'static str, &'static str)>,
     finished: bool,
     pulls: FailedPulls,
+    /// Dropped with the pod's network.
+    host_ports: Vec<ForwardedPort>,
     volumes_ready: bool,
     /// The pod as it changes, for who keeps its volumes up to date.
     pods: Option<watch::Receiver<Arc<Pod>>>,
@@ -147,6 +151,7 @@ impl PodWorker {
             failure: None,
             finished: false,
             pulls: FailedPulls::default(),
+            host_ports: Vec::new(),
             volumes_ready: false,
             pods: None,
             live_volumes: None,
@@ -492,6 +497,7 @@ impl PodWorker {
 
     /// A pod that ended keeps its record, but neither address nor connections.
     fn release_network(&mut self) {
+        self.host_ports.clear();
         // Also where this process never made it: after a reboot the address is still kept.
         if let Err(e) = self.node.network.del(&self.uid) {
             tracing::error!(pod = %self.uid, error = %e, "cannot release the pod's network");

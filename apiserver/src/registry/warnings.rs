@@ -34,9 +34,6 @@ const CONTAINER_FIELDS: [(&str, &str); 3] = [
 ];
 /// Sources of an environment variable that give nothing here, and why.
 const ENV_FIELDS: [(&str, &str); 1] = [("fileKeyRef", "variables are not read from files")];
-/// Fields of a container's port that have no effect here, and why.
-const PORT_FIELDS: [(&str, &str); 1] =
-    [("hostPort", "a pod is reached at its own address, by services and by port-forward")];
 /// Fields of a service spec that have no effect here, and why.
 const SERVICE_FIELDS: [(&str, &str); 4] = [
     ("loadBalancerIP", "load balancers choose their addresses"),
@@ -320,7 +317,6 @@ impl Warnings {
                 for port in container.get("ports").items() {
                     let number = |name: &str| port.get(name).int();
                     let text = |name: &str| port.str(name).to_owned();
-                    self.without_effect(&port, &PORT_FIELDS);
                     let (own, host) = (number("containerPort"), number("hostPort"));
                     let (protocol, ip) = (text("protocol"), text("hostIP"));
                     for (other, other_protocol, other_ip, other_host, path) in &seen {

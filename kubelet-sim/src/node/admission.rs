@@ -146,21 +146,34 @@ fn room(pod: &Pod, view: &View<'_>) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// A pod's ports on the host: address, protocol, port.
-pub(crate) fn host_ports(pod: &Pod) -> impl Iterator<Item = (&str, &str, i32)> {
+/// A port that a container wants on its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HostPort<'a> {
+    pub(crate) ip: &'a str,
+    pub(crate) protocol: &'a str,
+    pub(crate) number: i32,
+    pub(crate) container_port: i32,
+}
+
+/// A pod's ports on its node.
+pub(crate) fn host_ports(pod: &Pod) -> impl Iterator<Item = HostPort<'_>> {
     let sidecars =
         pod.spec.init_containers.iter().filter(|c| c.restart_policy.as_deref() == Some("Always"));
     let ports = pod.spec.containers.iter().chain(sidecars).flat_map(|c| &c.ports);
     ports.filter_map(|port| {
-        let number = port.host_port.filter(|number| *number > 0)?;
-        let ip = port.host_ip.as_deref().filter(|ip| !ip.is_empty()).unwrap_or("0.0.0.0");
-        Some((ip, port.protocol.as_deref().unwrap_or("TCP"), number))
+        Some(HostPort {
+            ip: port.host_ip.as_deref().filter(|ip| !ip.is_empty()).unwrap_or("0.0.0.0"),
+            protocol: port.protocol.as_deref().unwrap_or("TCP"),
+            number: port.host_port.filter(|number| *number > 0)?,
+            container_port: port.container_port,
+        })
     })
 }
 
-fn collide(one: (&str, &str, i32), other: (&str, &str, i32)) -> bool {
+fn collide(one: HostPort<'_>, other: HostPort<'_>) -> bool {
     let any = |ip| matches!(ip, "0.0.0.0" | "::");
-    one.1 == other.1 && one.2 == other.2 && (one.0 == other.0 || any(one.0) || any(other.0))
+    (one.protocol, one.number) == (other.protocol, other.number)
+        && (one.ip == other.ip || any(one.ip) || any(other.ip))
 }
 
 #[cfg(test)]

@@ -31,13 +31,24 @@ pub(crate) async fn keep_lease(client: Client, clock: Clock, node: Node, own: Ow
     loop {
         own.speaks().await;
         match renew(&client, &clock, &node, &name).await {
-            Ok(()) => clock.sleep(RENEW).await,
+            Ok(()) => clock.sleep_until(next_beat(&name, clock.monotonic())).await,
             Err(status) => {
                 tracing::debug!(node = %name, %status, "cannot renew the lease");
                 clock.sleep(RETRY).await;
             }
         }
     }
+}
+
+/// When a node's Lease is to be renewed next, [`RENEW`] later at most. The nodes of a process beat at whole seconds, a
+/// tenth of them at each: a process of many is woken once a second for all that are due.
+fn next_beat(name: &str, now: Duration) -> Duration {
+    let beats = RENEW.as_secs();
+    let slot =
+        name.bytes().fold(0, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let second = now.as_secs() + 1;
+    let wait = (slot % beats + beats - second % beats) % beats;
+    Duration::from_secs(second + wait)
 }
 
 async fn renew(client: &Client, clock: &Clock, node: &Node, name: &str) -> Result<(), Status> {
@@ -69,4 +80,24 @@ async fn renew(client: &Client, clock: &Clock, node: &Node, name: &str) -> Resul
         },
     };
     client.create(&lease).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_beat_at_whole_seconds_and_not_all_at_once() {
+        let now = Duration::from_millis(12_345);
+        let mut in_second = [0; 10];
+        for number in 1..=100 {
+            let name = format!("node-{number}");
+            let beat = next_beat(&name, now);
+            assert!(beat > now && beat - now <= RENEW, "{name}: {beat:?}");
+            assert_eq!(beat.subsec_nanos(), 0);
+            assert_eq!(next_beat(&name, beat), beat + RENEW);
+            in_second[usize::try_from(beat.as_secs() % 10).unwrap()] += 1;
+        }
+        assert!(in_second.iter().all(|count| (5..=15).contains(count)), "{in_second:?}");
+    }
 }

@@ -62,14 +62,14 @@ pub const CONTAINER: &[Knob<ContainerSimulation>] = &[
     Knob {
         name: "cpu",
         kind: "quantity",
-        meaning: "the CPU usage that it reports",
+        meaning: "the CPU usage that it has; nothing asks for it yet",
         example: "250m",
         set: |c, v| put(&mut c.cpu, quantity(v)),
     },
     Knob {
         name: "memory",
         kind: "quantity",
-        meaning: "the memory usage that it reports",
+        meaning: "the memory that it uses; nothing asks for it yet",
         example: "64Mi",
         set: |c, v| put(&mut c.memory, quantity(v)),
     },

@@ -101,3 +101,17 @@ fn nodes_act_out_less() {
         ]
     );
 }
+
+#[test]
+fn the_documents_tell_every_stage() {
+    let rows = CONTAINER
+        .iter()
+        .map(|knob| (knob.name, knob.kind, knob.meaning, knob.example))
+        .chain(NODE.iter().map(|knob| (knob.name, knob.kind, knob.meaning, knob.example)));
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../FIDELITY.md");
+    let text = std::fs::read_to_string(file).unwrap();
+    for (name, kind, meaning, example) in rows {
+        let row = format!("| `{name}` | {kind} | {meaning} | `{example}` |");
+        assert!(text.lines().any(|line| line == row), "FIDELITY.md should have:\n{row}");
+    }
+}

@@ -19,7 +19,7 @@ use crate::{
     lifecycle::{Record, restarts},
     objects::References,
     probes::Kind,
-    simulation::{ContainerSimulation, PodSimulation},
+    simulation::{ContainerSimulation, PodSimulation, gate::FaultGate},
     volumes,
 };
 
@@ -116,6 +116,7 @@ impl PodWorker {
                     if self.pod.spec.host_network != Some(true) {
                         sandbox.set_hosts_file(self.hosts_file(&sandbox.ip().to_string()));
                     }
+                    self.open_host_ports(&sandbox);
                     self.shared.write().sandbox = Some(sandbox.clone());
                     self.sandbox = Some(sandbox);
                 }
@@ -235,9 +236,13 @@ impl PodWorker {
             .map_err(|message| ("CreateContainerConfigError", message))?;
         let mounts: Vec<Mount> = volumes::mounts(&self.pod, spec, &self.dir, &env)
             .map_err(|message| ("CreateContainerConfigError", message))?;
-        let Some(network) = self.sandbox.clone() else {
+        let Some(mut network) = self.sandbox.clone() else {
             return Err(("CreateContainerError", "the pod has no sandbox".to_owned()));
         };
+        if let Some(pods) = self.pods.clone() {
+            let gate = FaultGate::new(&spec.name, pods, self.node.clock.clone());
+            network = network.with_gate(Arc::new(gate));
+        }
         let attempt = self.records.get(&spec.name).map_or(0, next_restart);
         let log_path = self.log_path(&spec.name, attempt);
         self.remember_log(&spec.name, attempt);

@@ -141,8 +141,7 @@ fn warnings_name_what_is_deprecated_or_without_effect() {
         "spec.securityContext.fsGroup" = 1 => [&effect("securityContext", "containers are no processes of the host")];
         "spec.containers.0.env.0" = {"name": "A", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "p", "key": "k"}}}
             => [&effect("containers[0].env[0].valueFrom.fileKeyRef", "variables are not read from files")];
-        "spec.containers.0.ports.0" = {"containerPort": 80, "hostPort": 80}
-            => [&effect("containers[0].ports[0].hostPort", "a pod is reached at its own address, by services and by port-forward")];
+        "spec.containers.0.ports.0" = {"containerPort": 80, "hostPort": 80} => [];
         "spec.containers.0.securityContext.runAsUser" = 0
             => [&effect("containers[0].securityContext", "containers are no processes of the host")];
         "spec.volumes.0" = {"name": "v", "hostPath": {"path": "/"}}
@@ -162,8 +161,7 @@ fn warnings_name_what_is_deprecated_or_without_effect() {
         "spec.containers.0.ports" = [{"containerPort": 80}, {"containerPort": 80}]
             => ["spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]"];
         "spec.containers.0.ports" = [{"containerPort": 80}, {"containerPort": 80, "hostPort": 1}]
-            => [&effect("containers[0].ports[1].hostPort", "a pod is reached at its own address, by services and by port-forward"),
-                "spec.containers[0].ports[1]: overlapping port definition with spec.containers[0].ports[0]"];
+            => ["spec.containers[0].ports[1]: overlapping port definition with spec.containers[0].ports[0]"];
         "spec.containers.0.ports" = [{"containerPort": 80}, {"containerPort": 80, "protocol": "UDP"}] => [];
         "spec.hostAliases" = [{"ip": "1.1.1.1"}, {"ip": "1.1.1.1"}] => ["spec.hostAliases[1].ip: duplicate ip \"1.1.1.1\""];
         "spec.terminationGracePeriodSeconds" = (-1)
