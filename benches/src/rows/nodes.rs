@@ -2,8 +2,9 @@
 
 use std::{cell::Cell, time::Duration};
 
-use super::load::{Face, create_pods, rest};
+use super::load::rest;
 use crate::{
+    http::Http,
     objects,
     report::{Bound, Report},
     world::{Lab, World, cpu_time},
@@ -34,7 +35,16 @@ pub(super) async fn many(lab: &Lab, report: &mut Report) -> anyhow::Result<()> {
     let path = "/api/v1/pods?watch=true&fieldSelector=status.phase%3DRunning";
     let mut running = world.http().await?.watch(path).await?;
     let begun = lab.clock.monotonic();
-    let creating = create_pods(&world, Face::Rest, 8, PODS, PATIENCE, &pod);
+    let next = Cell::new(0);
+    let creating = rest(&world, 8, async |_, http| {
+        let index = next.get();
+        if index == PODS {
+            return Ok(false);
+        }
+        next.set(index + 1);
+        post(&world, http, objects::PODS, &pod(index)).await?;
+        Ok(true)
+    });
     let following = async {
         let mut seen = 0;
         while seen < PODS {
@@ -82,9 +92,7 @@ pub(super) async fn deployments(lab: &Lab, report: &mut Report) -> anyhow::Resul
                 return Ok(false);
             }
             next.set(index + 1);
-            let response =
-                http.post(path, &objects::deployment(&format!("web-{index:03}"), 1)).await?;
-            anyhow::ensure!(response.code == 201, "{}", response.text());
+            post(&world, http, path, &objects::deployment(&format!("web-{index:03}"), 1)).await?;
             Ok(true)
         })
         .await?;
@@ -93,6 +101,18 @@ pub(super) async fn deployments(lab: &Lab, report: &mut Report) -> anyhow::Resul
     }
     report.best("from the first request to the last one Ready", &rounds, "s", Bound::AtMost(5.0));
     Ok(())
+}
+
+/// Creates an object, however often the server asks to wait: the kubelets are busy with it, too.
+async fn post(world: &World, http: &mut Http, path: &str, body: &[u8]) -> anyhow::Result<()> {
+    loop {
+        let response = http.post(path, body).await?;
+        match response.code {
+            201 => return Ok(()),
+            429 => world.clock.sleep(Duration::from_millis(100)).await,
+            _ => anyhow::bail!("{}", response.text()),
+        }
+    }
 }
 
 fn node_name(index: usize) -> String {
