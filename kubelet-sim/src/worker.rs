@@ -187,14 +187,15 @@ impl PodWorker {
         loop {
             let deleting = self.pod.metadata.deletion_timestamp.is_some();
             if deleting || self.gone(&updates) {
-                let outcome = self.terminate(&mut updates, &stop).await;
+                let outcome = Box::pin(self.terminate(&mut updates, &stop)).await;
                 self.end_tasks().await;
                 return outcome;
             }
             let next = tokio::select! {
                 biased;
                 () = stop.cancelled() => None,
-                next = self.turn() => next,
+                // In a box: a pod that rests keeps no room for a turn.
+                next = Box::pin(self.turn()) => next,
             };
             if stop.is_cancelled() {
                 self.end_tasks().await;

@@ -116,8 +116,9 @@ impl HostEntry {
     pub(crate) fn stat(&self, path: &[&str]) -> FsResult<Metadata> {
         let stat = match (&self.pinned, path) {
             (Some(file), []) => rustix::fs::fstat(file)?,
-            _ => self
-                .at(path, |dir, name| rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW))?,
+            _ => {
+                self.at(path, |dir, name| rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW))?
+            }
         };
         let nanos = i32::try_from(stat.st_mtime_nsec).unwrap_or(0);
         Ok(Metadata {

@@ -126,8 +126,7 @@ fn a_file_that_is_mounted_alone_stays_as_it_was() {
         crate::volumes::write_atomically(&volume, &payload, Clock::real().now()).unwrap();
     };
     write("old");
-    let mounts =
-        vec![host("/all", &volume, None, true), host("/one", &volume, Some("key"), true)];
+    let mounts = vec![host("/all", &volume, None, true), host("/one", &volume, Some("key"), true)];
     let files = FileSystem::new(image(), mounts, Clock::real()).unwrap();
     write("newer");
     assert_eq!(files.read_to_string("/all/key").unwrap(), "newer");

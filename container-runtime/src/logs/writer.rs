@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use component_base::clock::Clock;
@@ -24,7 +24,8 @@ pub struct LogWriter(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     progress: watch::Sender<Progress>,
-    attached: broadcast::Sender<(LogStream, Bytes)>,
+    /// Made with the first client: hardly any container has one, and its slots are large.
+    attached: OnceLock<broadcast::Sender<(LogStream, Bytes)>>,
     clock: Clock,
     path: PathBuf,
     max_bytes: u64,
@@ -63,7 +64,7 @@ impl LogWriter {
         Ok(Self(Arc::new(Shared {
             state: Mutex::new(state),
             progress: watch::Sender::new(Progress::default()),
-            attached: broadcast::Sender::new(ATTACH_CHUNKS),
+            attached: OnceLock::new(),
             clock: clock.clone(),
             path: path.to_owned(),
             max_bytes,
@@ -82,7 +83,7 @@ impl LogWriter {
 
     /// Output from now on, as an attached client sees it.
     pub fn subscribe(&self) -> broadcast::Receiver<(LogStream, Bytes)> {
-        self.0.attached.subscribe()
+        self.0.attached.get_or_init(|| broadcast::Sender::new(ATTACH_CHUNKS)).subscribe()
     }
 
     pub(crate) fn progress(&self) -> watch::Receiver<Progress> {
@@ -107,8 +108,10 @@ impl LogWriter {
         if bytes.is_empty() {
             return Ok(());
         }
-        // Nobody attached is the usual case.
-        let _ = self.0.attached.send((stream, Bytes::copy_from_slice(bytes)));
+        if let Some(attached) = self.0.attached.get() {
+            // The clients may have left.
+            let _ = attached.send((stream, Bytes::copy_from_slice(bytes)));
+        }
         let mut state = self.0.state.lock();
         if state.closed {
             return Err(io::ErrorKind::BrokenPipe.into());
