@@ -147,3 +147,29 @@ impl Streams for KubeletStreams {
         Ok(Response::new(stream))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn containers_of_every_kind_can_be_chosen() {
+        let mut pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "p"},
+            "spec": {"initContainers": [{"name": "i"}], "containers": [{"name": "a"}, {"name": "b"}],
+                     "ephemeralContainers": [{"name": "debug"}]},
+        }))
+        .unwrap();
+        for name in ["i", "a", "b", "debug"] {
+            assert_eq!(choose_container(&pod, name).ok().as_deref(), Some(name));
+        }
+        let refused = choose_container(&pod, "x").map_err(|status| status.message);
+        assert_eq!(refused, Err("container x is not valid for pod p".to_owned()));
+        assert_eq!(choose_container(&pod, "").ok().as_deref(), Some("a"));
+        let key = "kubectl.kubernetes.io/default-container";
+        pod.metadata.annotations.insert(key.into(), "b".into());
+        assert_eq!(choose_container(&pod, "").ok().as_deref(), Some("b"));
+    }
+}

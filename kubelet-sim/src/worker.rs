@@ -6,6 +6,7 @@
 //!
 //! | part | does |
 //! |---|---|
+//! | [`names`] | the pod's host name and hosts file |
 //! | [`host_ports`] | the pod's ports on its node |
 //! | [`pull`] | a container's image |
 //! | [`start`] | one container: volumes, environment, creation, hook |
@@ -15,6 +16,7 @@
 //! Whatever takes long (a grace period, a hook) runs in `events`, beside the worker, so that a deletion, a shorter grace
 //! period and the node's own end are always heard: no hook, probe or Program can wedge it.
 
+mod names;
 mod host_ports;
 mod probing;
 mod pull;
@@ -42,7 +44,7 @@ use crate::{
     backoff::Backoff,
     checkpoint::PodCheckpoint,
     images::FailedPulls,
-    lifecycle::{self, Action, Ended, Record, Records, State, restarts},
+    lifecycle::{self, Action, Ended, Record, Records, State, is_sidecar, restarts},
     node::NodeContext,
     probes::Report,
     status::{
@@ -94,6 +96,8 @@ pub struct PodWorker {
     uid: String,
     records: Records,
     sandbox: Option<Sandbox>,
+    /// What `hostname` says in its containers; known with the sandbox.
+    hostname: String,
     shared: Arc<RwLock<Shared>>,
     start_time: Timestamp,
     failure: Option<(&'static str, &'static str)>,
@@ -147,6 +151,7 @@ impl PodWorker {
             uid,
             records: Records::new(),
             sandbox: None,
+            hostname: String::new(),
             shared,
             failure: None,
             finished: false,
@@ -296,13 +301,14 @@ impl PodWorker {
         self.release_network();
     }
 
-    /// Stops containers that run another image than the pod names by now: the one field of theirs that may change.
+    /// Stops containers that run another image than the pod names by now: the one field of theirs that may change. An init
+    /// container that is not a sidecar may come to its end.
     fn restart_changed(&mut self) {
         let spec = &self.pod.spec;
         let changed: Vec<String> = spec
             .containers
             .iter()
-            .chain(&spec.init_containers)
+            .chain(spec.init_containers.iter().filter(|c| is_sidecar(c)))
             .filter(|c| {
                 self.records.get(&c.name).is_some_and(|r| {
                     r.running() && !r.stopping && r.image != c.image.as_deref().unwrap_or_default()

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::registry::validation::{at::At, resources};
 
 /// Fields of a pod spec that have no effect here, and why.
-const POD_FIELDS: [(&str, &str); 12] = [
+const POD_FIELDS: [(&str, &str); 10] = [
     ("hostPID", NO_PROCESSES),
     ("hostIPC", NO_PROCESSES),
     ("hostUsers", NO_PROCESSES),
@@ -20,8 +20,6 @@ const POD_FIELDS: [(&str, &str); 12] = [
     ("resourceClaims", "there are no devices"),
     ("dnsConfig", "names are resolved by the pod's hosts file"),
     ("schedulingGroup", "pods are scheduled one by one"),
-    ("hostnameOverride", "the hostname is the pod's name or spec.hostname"),
-    ("setHostnameAsFQDN", "the hostname is the pod's name or spec.hostname"),
 ];
 const NO_PROCESSES: &str = "containers are no processes of the host";
 /// Volume sources that a node can mount; a pod with another one does not start.

@@ -11,7 +11,9 @@ use container_runtime::{
 };
 use futures::FutureExt;
 
-use super::{Event, PodWorker, State, ended, exit_of, is_running, next_restart, next_run, run_id};
+use super::{
+    Event, PodWorker, State, ended, exit_of, is_running, names, next_restart, next_run, run_id,
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
@@ -105,25 +107,29 @@ impl PodWorker {
                 namespace: self.pod.metadata.namespace.clone().unwrap_or_default(),
                 name: self.pod.metadata.name.clone().unwrap_or_default(),
             };
-            let added = if self.pod.spec.host_network == Some(true) {
-                Ok(self.node.own_sandbox())
-            } else {
-                self.node.network.add(key)
+            let add = || {
+                self.hostname = names::hostname(&self.pod, &self.node.settings.name)?;
+                // On the host's network it is the node's own hosts file.
+                if self.pod.spec.host_network == Some(true) {
+                    return Ok(self.node.own_sandbox());
+                }
+                let sandbox = self.node.network.add(key).map_err(|e| {
+                    format!(
+                        "rpc error: code = Unknown desc = failed to setup network for sandbox: {e}"
+                    )
+                })?;
+                let ip = sandbox.ip().to_string();
+                sandbox.set_hosts_file(names::hosts_file(&self.pod, &ip));
+                Ok::<_, String>(sandbox)
             };
-            match added {
+            match add() {
                 Ok(sandbox) => {
-                    // On the host's network it is the node's own file.
-                    if self.pod.spec.host_network != Some(true) {
-                        sandbox.set_hosts_file(self.hosts_file(&sandbox.ip().to_string()));
-                    }
                     self.open_host_ports(&sandbox);
                     self.shared.write().sandbox = Some(sandbox.clone());
                     self.sandbox = Some(sandbox);
                 }
                 Err(e) => {
-                    let message = format!(
-                        "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox: {e}"
-                    );
+                    let message = format!("Failed to create pod sandbox: {e}");
                     self.node.event(
                         &self.pod,
                         EventType::Warning,
@@ -176,41 +182,6 @@ impl PodWorker {
         self.live_volumes = Some(AbortOnDropHandle::new(self.tasks.spawn(keeping)));
     }
 
-    /// `/etc/hosts` as the kubelet manages it.
-    fn hosts_file(&self, ip: &str) -> String {
-        let mut text = String::from(
-            "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
-             fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n",
-        );
-        let host = self.hostname();
-        match self.pod.spec.subdomain.as_deref().filter(|s| !s.is_empty()) {
-            Some(subdomain) => {
-                let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
-                text.push_str(&format!(
-                    "{ip}\t{host}.{subdomain}.{namespace}.svc.cluster.local\t{host}\n"
-                ));
-            }
-            None => text.push_str(&format!("{ip}\t{host}\n")),
-        }
-        if !self.pod.spec.host_aliases.is_empty() {
-            text.push_str("\n# Entries added by HostAliases.\n");
-            for alias in &self.pod.spec.host_aliases {
-                text.push_str(&format!("{}\t{}\n", alias.ip, alias.hostnames.join("\t")));
-            }
-        }
-        text
-    }
-
-    fn hostname(&self) -> String {
-        if self.pod.spec.host_network == Some(true) {
-            return self.node.settings.name.clone();
-        }
-        let own = self.pod.spec.hostname.clone().filter(|h| !h.is_empty());
-        let mut name = own.unwrap_or_else(|| self.pod.metadata.name.clone().unwrap_or_default());
-        name.truncate(63);
-        name.trim_end_matches(['-', '.']).to_owned()
-    }
-
     async fn create(&mut self, spec: &Spec, image: Arc<Image>) -> Result<Container, Problem> {
         let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
         let references = References::of_container(spec);
@@ -258,7 +229,7 @@ impl PodWorker {
                 working_dir: spec.working_dir.clone().filter(|d| !d.is_empty()),
                 mounts,
                 network,
-                hostname: self.hostname(),
+                hostname: self.hostname.clone(),
                 ports: declared_ports(spec),
                 log_path,
                 stdin: spec.stdin == Some(true),

@@ -477,3 +477,45 @@ async fn a_healthy_pod_costs_nothing() {
     assert_eq!(versions().await, before);
     assert!(next.is_some());
 }
+
+#[tokio::test]
+async fn nothing_that_hangs_wedges_a_worker() {
+    let mut world = World::new().await;
+    let never = json!({"exec": {"command": ["sleep", "1000000"]}});
+    let hook = json!({"lifecycle": {"postStart": never, "preStop": never}});
+    let probe = json!({"readinessProbe": {"exec": never["exec"], "timeoutSeconds": 1000000}});
+    let stubborn = "on-term 1000000";
+    for (name, container, picture) in [
+        ("hook", with(actor("c", stubborn), hook), "Pending; c ContainerCreating x0"),
+        ("probe", with(actor("c", stubborn), probe), "Running; c running x0"),
+        ("program", actor("c", stubborn), "Running ready; c running x0"),
+    ] {
+        world
+            .create(name, json!({"terminationGracePeriodSeconds": 5, "containers": [container]}))
+            .await;
+        world.expect(name, picture).await;
+    }
+    // The node's own end waits for none of them, and they come back.
+    world.stop_kubelet().await;
+    world.start_kubelet();
+    world.expect("program", "Running ready; c running x1").await;
+    // Nor does a deletion: hooks and Programs get their grace period, and two seconds.
+    let deleted = world.now();
+    for name in ["hook", "probe", "program"] {
+        world.delete(name, None).await;
+    }
+    for name in ["hook", "probe", "program"] {
+        world.expect(name, "gone").await;
+    }
+    assert!(world.now() - deleted <= 8, "{}", world.now() - deleted);
+    assert_eq!(
+        world
+            .client
+            .list::<Pod>("default", &client::ListOptions::default())
+            .await
+            .unwrap()
+            .items
+            .len(),
+        0
+    );
+}
