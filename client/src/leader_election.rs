@@ -36,6 +36,8 @@ use crate::{api::Client, retry::Backoff};
 /// How soon an attempt that failed is repeated at first: an API server that just starts answers in a moment.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a lease may take to be given back.
+const RELEASE: Duration = Duration::from_secs(2);
 /// How long a leader's tasks may take to end.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -168,6 +170,7 @@ where
 {
     let mut elector = Elector { client, clock, config, observed: None };
     if cancel.run_until_cancelled(elector.acquire()).await.is_none() {
+        elector.release().await;
         return Outcome::Cancelled;
     }
     info!(lease = config.name, identity = config.identity, "became leader");
@@ -288,11 +291,22 @@ impl Elector<'_> {
 
     /// Gives the lease back, so that the next leader need not wait.
     async fn release(&mut self) {
-        let Some(observed) = self.observed.take().filter(|observed| self.is_ours(&observed.lease))
-        else {
-            return;
+        let released = self.clock.timeout(RELEASE, self.try_release()).await;
+        if let Ok(Err(status)) = released {
+            warn!(lease = self.config.name, %status, "failed to give the lease back");
+        }
+    }
+
+    /// An attempt that was cut off may have changed the lease, or made it: what counts is how it is now.
+    async fn try_release(&mut self) -> Result<(), Status> {
+        let (namespace, name) = (&self.config.namespace, &self.config.name);
+        let mut lease = match self.client.get::<Lease>(namespace, name).await {
+            Err(status) if status.is_not_found() => return Ok(()),
+            lease => lease?,
         };
-        let mut lease = observed.lease;
+        if !self.is_ours(&lease) {
+            return Ok(());
+        }
         lease.metadata.annotations.retain(|key, _| !self.config.annotations.contains_key(key));
         let now = Some(MicroTime(self.clock.now()));
         lease.spec = LeaseSpec {
@@ -303,9 +317,7 @@ impl Elector<'_> {
             lease_transitions: lease.spec.lease_transitions,
             ..LeaseSpec::default()
         };
-        if let Err(status) = self.client.update(&lease).await {
-            warn!(lease = self.config.name, %status, "failed to give the lease back");
-        }
+        self.client.update(&lease).await.map(drop)
     }
 
     fn observe(&mut self, lease: Lease) {

@@ -160,3 +160,17 @@ async fn the_tasks_of_a_leader_end_before_another_may_begin_and_the_rest_goes_on
     assert_eq!(*ended.lock(), Some((Err(Lost), false)));
     assert!(!*running.lock());
 }
+
+#[tokio::test]
+async fn one_that_is_ended_while_it_begins_to_lead_leaves_no_lease_behind() {
+    let fixture = Fixture::new();
+    let candidate = candidate(&fixture, "a", &Log::default());
+    // The lease is asked for, and made, and not yet answered.
+    while fixture.server.objects(&resource::LEASES).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    candidate.cancel.cancel();
+    fixture.test_clock.advance(SECOND).await;
+    assert_eq!(*candidate.outcome.lock(), Some(Outcome::Cancelled));
+    assert_eq!(lease(&fixture)["spec"]["holderIdentity"], "");
+}
