@@ -10,17 +10,26 @@ const HOSTNAME: &str = "kubernetes.io/hostname";
 const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// A sequence of choices (xorshift).
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    /// The choices that belong to a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut dice = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        for _ in 0..4 {
+            dice.roll(2);
+        }
+        dice
+    }
+
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 11) % sides
     }
 
-    fn percent(&mut self, chance: u64) -> bool {
+    pub(crate) fn percent(&mut self, chance: u64) -> bool {
         self.roll(100) < chance
     }
 
@@ -46,10 +55,7 @@ impl Dice {
 
 /// A cluster, and the pods that come one after the other.
 pub(crate) fn world(seed: u64) -> (World, Vec<Pod>) {
-    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    for _ in 0..4 {
-        dice.roll(2);
-    }
+    let mut dice = Dice::new(seed);
     let mut world = World::default();
     for name in ["one", "two", "three"] {
         let team = dice.text(&["red", "blue"]);
@@ -78,7 +84,7 @@ pub(crate) fn world(seed: u64) -> (World, Vec<Pod>) {
     (world, incoming)
 }
 
-fn node(dice: &mut Dice, at: i64) -> Node {
+pub(crate) fn node(dice: &mut Dice, at: i64) -> Node {
     let name = format!("n{at}");
     let mut labels = Labels::new();
     let mut label = |chance, key: &str, value: String, dice: &mut Dice| {
@@ -157,7 +163,7 @@ fn selector(dice: &mut Dice) -> Option<Selector> {
     Some(selector)
 }
 
-fn pod(dice: &mut Dice, name: String, constrained: u64) -> Pod {
+pub(crate) fn labels(dice: &mut Dice) -> Labels {
     let mut labels = Labels::new();
     labels.insert("app".into(), dice.text(&["a", "b", "c"]));
     if dice.percent(60) {
@@ -166,6 +172,11 @@ fn pod(dice: &mut Dice, name: String, constrained: u64) -> Pod {
     if dice.percent(5) {
         labels.clear();
     }
+    labels
+}
+
+fn pod(dice: &mut Dice, name: String, constrained: u64) -> Pod {
+    let labels = labels(dice);
     let namespace = dice.text(&["one", "one", "two", "three"]);
     Pod {
         name,

@@ -11,6 +11,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 mod generate;
+mod history;
 mod preemption;
 mod rules;
 mod scores;
@@ -22,10 +23,17 @@ use apimachinery::object::ObjectKey;
 use scheduler::scheduler::{Action, Change, Input, Nomination, Scheduler};
 use serde_json::Value;
 
-use self::world::{Pod, World};
+use self::{
+    generate::Dice,
+    world::{Pod, World},
+};
 
 fn object<T: serde::de::DeserializeOwned>(value: Value) -> Change<T> {
     Change::Applied(Arc::new(serde_json::from_value(value).unwrap()))
+}
+
+fn gone(pod: &Pod) -> Change<apimachinery::api::core::Pod> {
+    Change::Deleted(Arc::new(serde_json::from_value(pod.to_json()).unwrap()))
 }
 
 /// Tells the scheduler all there is.
@@ -65,6 +73,7 @@ fn explained(scheduler: &mut Scheduler, pod: &Pod) -> Vec<(String, Option<i64>)>
 /// Plays one cluster; tells where both differ.
 fn play(seed: u64) -> Result<(), String> {
     let (mut world, incoming) = generate::world(seed);
+    let mut dice = Dice::new(seed + 1);
     let mut scheduler = Scheduler::new("default-scheduler", seed);
     show(&mut scheduler, &world);
     for mut pod in incoming {
@@ -105,7 +114,15 @@ fn play(seed: u64) -> Result<(), String> {
         }
         if placed.is_some() {
             pod.node = placed;
+            if dice.percent(50) {
+                scheduler.handle(Input::Pod(object(pod.to_json())), Duration::ZERO);
+            }
             world.pods.push(pod);
+        } else {
+            scheduler.handle(Input::Pod(gone(&pod)), Duration::ZERO);
+        }
+        for _ in 0..dice.roll(4) {
+            scheduler.handle(history::change(&mut dice, &mut world), Duration::ZERO);
         }
     }
     Ok(())
