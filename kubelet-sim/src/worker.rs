@@ -6,6 +6,8 @@
 //!
 //! | part | does |
 //! |---|---|
+//! | [`events`] | what happens beside the worker |
+//! | [`runs`] | from one run of a container to the next |
 //! | [`names`] | the pod's host name and hosts file |
 //! | [`host_ports`] | the pod's ports on its node |
 //! | [`pull`] | a container's image |
@@ -16,10 +18,12 @@
 //! Whatever takes long (a grace period, a hook) runs in `events`, beside the worker, so that a deletion, a shorter grace
 //! period and the node's own end are always heard: no hook, probe or Program can wedge it.
 
-mod names;
+mod events;
 mod host_ports;
+mod names;
 mod probing;
 mod pull;
+mod runs;
 mod start;
 mod stop;
 
@@ -30,7 +34,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use apimachinery::api::core::{Container as ContainerSpec, Pod};
 use cni::{network::Sandbox, userspace::ForwardedPort};
-use container_runtime::{Container, ContainerState, Exit, logs::LogOptions};
+use container_runtime::Container;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use jiff::Timestamp;
 use parking_lot::RwLock;
@@ -41,18 +45,16 @@ use tokio_util::{
 };
 
 use crate::{
-    backoff::Backoff,
     checkpoint::PodCheckpoint,
     images::FailedPulls,
-    lifecycle::{self, Action, Ended, Record, Records, State, is_sidecar, restarts},
+    lifecycle::{self, Action, Record, Records, is_sidecar},
     node::NodeContext,
     probes::Report,
-    status::{
-        self, Told,
-        containers::{RESTARTING_ALL, WIPED},
-    },
+    status::{self, Told},
 };
+use events::Event;
 use probing::ProbeTasks;
+use runs::wiped;
 
 /// What of a pod other parts of the kubelet may see: its running containers and where their logs are.
 #[derive(Clone, Default)]
@@ -63,29 +65,6 @@ pub struct Shared {
     pub logs: BTreeMap<String, (PathBuf, Option<PathBuf>)>,
     /// The pod's network.
     pub sandbox: Option<Sandbox>,
-}
-
-/// What brings a worker to its next turn. A run is a container's id.
-enum Event {
-    Exited(String, String, Exit),
-    /// A postStart hook is over.
-    PostStart {
-        container: String,
-        run: String,
-        outcome: Result<(), String>,
-    },
-    Stopped,
-    /// All containers have been killed, to start afresh.
-    Wiped,
-    /// A simulated end is due: exit code and reason.
-    Enact {
-        container: String,
-        run: String,
-        code: i32,
-        reason: &'static str,
-    },
-    /// A simulated delay of readiness is over.
-    Look,
 }
 
 /// The worker of one pod.
@@ -374,57 +353,6 @@ impl PodWorker {
         );
     }
 
-    fn on_event(&mut self, event: Event) {
-        match event {
-            Event::Exited(name, run, exit) => self.exited(&name, &run, exit),
-            Event::PostStart { container, run, outcome } => {
-                self.post_started(&container, &run, outcome);
-            }
-            Event::Enact { container, run, code, reason } => {
-                let current = self.shared.read().containers.get(&container).cloned();
-                if let Some(running) = current.filter(|c| run_id(c) == run && is_running(c)) {
-                    if let Some(record) = self.records.get_mut(&container) {
-                        record.enacted = Some((code, reason));
-                    }
-                    running.kill();
-                }
-            }
-            Event::Look => self.records.values_mut().for_each(|record| {
-                record.ready = record.is_ready(self.node.clock.monotonic());
-            }),
-            Event::Stopped | Event::Wiped => {}
-        }
-    }
-
-    fn exited(&mut self, name: &str, run: &str, exit: Exit) {
-        self.probe_tasks.remove(name);
-        let at = self.node.clock.monotonic();
-        let Some(record) = self.records.get_mut(name) else { return };
-        if !matches!(&record.state, State::Running { id, .. } if id == run) {
-            return;
-        }
-        let mut end = ended(exit, at, run.to_owned());
-        if let Some((code, reason)) = record.enacted.take() {
-            (end.exit_code, end.reason) = (code, reason.to_owned());
-        }
-        let code = end.exit_code;
-        record.state = State::Terminated(end);
-        record.passes = false;
-        record.ready = false;
-        record.started = false;
-        record.stopping = false;
-        record.problem = None;
-        record.retry_at = None;
-        if let Some(message) = record.hook_failure.take() {
-            record.shown = None;
-            let record = record.clone();
-            let again = self.spec(name).is_some_and(|c| restarts(&self.pod, &c, &record, code));
-            if let Some(record) = self.records.get_mut(name).filter(|_| again) {
-                record.problem = Some(("PostStartHookError".to_owned(), message));
-            }
-        }
-    }
-
     /// A container of the pod, of whichever kind.
     fn spec(&self, name: &str) -> Option<ContainerSpec> {
         let spec = &self.pod.spec;
@@ -515,101 +443,6 @@ impl PodWorker {
 /// Whether the pod has ended, as far as the API server knows.
 pub(crate) fn is_terminal(pod: &Pod) -> bool {
     matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"))
-}
-
-/// How a container's run ended.
-fn ended(exit: Exit, at: Duration, id: String) -> Ended {
-    Ended {
-        exit_code: exit.code,
-        signal: exit.signal,
-        reason: exit.reason.to_owned(),
-        message: exit.message,
-        started_at: Some(exit.started_at),
-        finished_at: exit.finished_at,
-        at,
-        id,
-    }
-}
-
-/// The state of a record as it goes into a new run, with this image.
-fn next_run(record: &mut Record, clock: &component_base::clock::Clock, image: &str) {
-    if record.image != image {
-        // What another image did is not held against this one.
-        record.backoff = Backoff::default();
-        image.clone_into(&mut record.image);
-    }
-    if let Some(since) = record.backs_off_since() {
-        record.backoff.restarted(since, clock.monotonic());
-    }
-    record.restarts = next_restart(record);
-    if let State::Terminated(former) = std::mem::replace(&mut record.state, State::Waiting) {
-        record.last = Some(former);
-    }
-    record.problem = None;
-    record.retry_at = None;
-    record.must_restart = false;
-    record.wiped = false;
-    record.delayed = false;
-    record.begun = true;
-}
-
-/// The restart count of a container's next run.
-fn next_restart(record: &Record) -> i32 {
-    record.restarts + i32::from(matches!(record.state, State::Terminated(_)))
-}
-
-/// The record of a container that is to start afresh, with all of its pod's.
-fn wiped(record: &Record) -> Record {
-    Record {
-        last: Some(Ended {
-            exit_code: 137,
-            signal: None,
-            reason: RESTARTING_ALL.to_owned(),
-            message: WIPED.to_owned(),
-            started_at: None,
-            finished_at: Timestamp::UNIX_EPOCH,
-            at: Duration::ZERO,
-            id: String::new(),
-        }),
-        restarts: record.restarts + 1,
-        wiped: true,
-        ..Record::default()
-    }
-}
-
-/// A container's id, as statuses show it.
-fn run_id(container: &Container) -> String {
-    format!("containerd://{}", container.id())
-}
-
-/// Lines and bytes of its log that stand in for a termination message.
-const FALLBACK: (u64, usize) = (80, 2048);
-
-/// Waits for the end of a run. With `from_log`, the end of its log is the message of a run that failed without one.
-async fn exit_of(name: String, container: Container, from_log: bool) -> Event {
-    let run = run_id(&container);
-    let mut exit = container.wait().await;
-    if from_log && exit.code != 0 && exit.message.is_empty() {
-        exit.message = end_of_log(&container).await;
-    }
-    Event::Exited(name, run, exit)
-}
-
-async fn end_of_log(container: &Container) -> String {
-    let options = LogOptions { tail_lines: Some(FALLBACK.0), ..LogOptions::default() };
-    let mut text = Vec::new();
-    if let Ok(mut reader) = container.logs(options) {
-        while let Ok(Some(chunk)) = reader.next_chunk().await {
-            text.extend_from_slice(&chunk);
-        }
-    }
-    let excess = text.len().saturating_sub(FALLBACK.1);
-    String::from_utf8_lossy(&text[excess..]).into_owned()
-}
-
-/// Whether the container still runs.
-fn is_running(container: &Container) -> bool {
-    matches!(container.state(), ContainerState::Running { .. })
 }
 
 #[cfg(test)]

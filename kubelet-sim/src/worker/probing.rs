@@ -6,8 +6,11 @@ use client::events::EventType;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{PodWorker, State};
-use crate::probes::{self, Finding, Kind, Report};
+use super::PodWorker;
+use crate::{
+    lifecycle::State,
+    probes::{self, Finding, Kind, Report},
+};
 
 /// Reports that may wait for the worker.
 const REPORTS: usize = 16;

@@ -12,13 +12,16 @@ use container_runtime::{
 use futures::FutureExt;
 
 use super::{
-    Event, PodWorker, State, ended, exit_of, is_running, names, next_restart, next_run, run_id,
+    PodWorker,
+    events::Event,
+    names,
+    runs::{ended, exit_of, is_running, next_restart, next_run, run_id},
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     env::{Sources, environment, expand_all},
-    lifecycle::{Record, restarts},
+    lifecycle::{Record, State, restarts},
     objects::References,
     probes::Kind,
     simulation::{ContainerSimulation, PodSimulation, gate::FaultGate},

@@ -15,7 +15,7 @@ use futures::{FutureExt, StreamExt, future::join_all};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Event, Outcome, PodWorker, is_running, probing};
+use super::{Outcome, PodWorker, events::Event, probing, runs::is_running};
 use crate::{
     lifecycle::{Record, is_sidecar, restart_policy},
     node::NodeContext,
