@@ -18,6 +18,48 @@ pub(crate) fn large_pod(name: &str) -> Vec<u8> {
     pod_with(name, &json!({"description": "x".repeat(500)}))
 }
 
+/// A pod of one of four applications, of which no two may be on one node.
+pub(crate) fn shy_pod(index: usize) -> Vec<u8> {
+    let labels = json!({"app": format!("app-{}", index % 4)});
+    small_pod(
+        index,
+        &labels,
+        &json!({"affinity": {"podAntiAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [{
+                "labelSelector": {"matchLabels": labels}, "topologyKey": "kubernetes.io/hostname",
+            }],
+        }}}),
+    )
+}
+
+/// A pod that is to be spread evenly over nodes and zones.
+pub(crate) fn spread_pod(index: usize) -> Vec<u8> {
+    let labels = json!({"app": "spread"});
+    let evenly = |key: &str| {
+        json!({
+            "maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": {"matchLabels": labels},
+        })
+    };
+    let keys = ["kubernetes.io/hostname", "topology.kubernetes.io/zone"];
+    small_pod(index, &labels, &json!({"topologySpreadConstraints": keys.map(evenly)}))
+}
+
+fn small_pod(index: usize, labels: &Value, constraints: &Value) -> Vec<u8> {
+    let mut spec = constraints.clone();
+    spec["containers"] = json!([{
+        "name": "nginx", "image": "nginx:1.27",
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+    }]);
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": format!("pod-{index:05}"), "namespace": "default", "labels": labels},
+        "spec": spec,
+    });
+    pod.to_string().into_bytes()
+}
+
 fn pod_with(name: &str, annotations: &Value) -> Vec<u8> {
     let probe = json!({"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 10, "timeoutSeconds": 2});
     let pod = json!({
@@ -66,7 +108,7 @@ pub(crate) fn bound_pod(name: &str, node: &str) -> Vec<u8> {
 }
 
 /// A node that is Ready, without a kubelet.
-pub(crate) fn node(name: &str) -> Vec<u8> {
+pub(crate) fn node(name: &str, zone: &str) -> Vec<u8> {
     let resources =
         json!({"cpu": "8", "memory": "16Gi", "pods": "110", "ephemeral-storage": "100Gi"});
     let node = json!({
@@ -74,7 +116,10 @@ pub(crate) fn node(name: &str) -> Vec<u8> {
         "kind": "Node",
         "metadata": {
             "name": name,
-            "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"},
+            "labels": {
+                "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
+                "topology.kubernetes.io/zone": zone,
+            },
         },
         "status": {
             "capacity": resources,
