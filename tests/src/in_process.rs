@@ -19,7 +19,10 @@ use std::{
 use anyhow::Context as _;
 use apimachinery::{object::Object, status::Status};
 use apiserver::{StorageKind, TlsListener, kubelet::KubeletDialer};
-use client::Client;
+use client::{
+    Client,
+    leader_election::{self, Identity},
+};
 use cni::{
     node_service::rules_socket,
     userspace::{Egress, Fabric, FabricConfig, HostPorts, SharedLoopback},
@@ -199,13 +202,7 @@ impl Shared {
                 Ok(())
             }
             Component::Scheduler => {
-                let server = scheduler::Server::new(scheduler::Config {
-                    client: self.client("system:kube-scheduler", &[], "kube-scheduler"),
-                    clock: self.parts.clock.clone(),
-                    scheduler_name: "default-scheduler".to_owned(),
-                    metrics: scheduler::metrics::Metrics::new(&Registry::new()),
-                });
-                shutdown.clone().spawn("kube-scheduler", server.run(shutdown));
+                self.start_scheduler(shutdown);
                 Ok(())
             }
             Component::Kubelet(node) => self.start_kubelet(node, shutdown),
@@ -245,6 +242,32 @@ impl Shared {
             }
         });
         Ok(())
+    }
+
+    /// On a virtual clock it leads without an election: nobody could ask it there, and each renewal would be a step of the
+    /// clock.
+    fn start_scheduler(&self, shutdown: Shutdown) {
+        let config = scheduler::Config {
+            client: self.client("system:kube-scheduler", &[], "kube-scheduler"),
+            clock: self.parts.clock.clone(),
+            scheduler_name: "default-scheduler".to_owned(),
+            metrics: scheduler::metrics::Metrics::new(&Registry::new()),
+        };
+        let socket = self.parts.paths.run.join("scheduling.sock");
+        let identity = Identity::fresh("test-cluster", &self.parts.clock);
+        let election = leader_election::Config::component("kube-scheduler", identity.name());
+        let in_memory = self.in_memory;
+        shutdown.clone().spawn("kube-scheduler", async move {
+            if in_memory {
+                return scheduler::Server::new(config).run(shutdown).await;
+            }
+            // Who loses the leadership ends; here nobody else starts it afresh.
+            let mut led = Err(leader_election::Lost);
+            while led.is_err() {
+                let server = scheduler::Server::new(config.clone()).with_endpoint(socket.clone());
+                led = server.run_elected(&election, shutdown.clone()).await;
+            }
+        });
     }
 
     fn start_kubelet(&self, number: u32, shutdown: Shutdown) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@
 //! | [`launcher`] | `kube-mini` as a user types it: the documents' commands, down and up, clusters side by side |
 //! | [`commands`] | kubectl-mini against the real kubectl |
 //! | [`traffic`] | who reaches whom, and as whom |
+//! | [`scheduling`] | the scheduler explains itself, and another takes over |
 //! | [`side_by_side`] | clusters that do not meet |
 //! | [`durability`] | `kill -9` of the API server; large objects |
 //! | [`consistency`] | everybody reads its own writes |
@@ -34,6 +35,7 @@ mod launcher;
 mod node_loss;
 mod rest;
 mod restart;
+mod scheduling;
 mod security;
 mod side_by_side;
 mod support;
