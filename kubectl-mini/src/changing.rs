@@ -13,7 +13,7 @@ use crate::{
     context::Context,
     errors::CommandError,
     generate::go_order,
-    printers::{Formats, OutputFlags, Printer},
+    printers::{Formats, OutputFlags, Printer, without_managed_fields},
 };
 
 /// The annotation in which `apply` keeps what it applied.
@@ -210,6 +210,7 @@ pub struct Reporter {
     printer: Option<Printer>,
     typed: bool,
     go_json: bool,
+    show_managed_fields: bool,
     dry_run: DryRun,
 }
 
@@ -223,6 +224,7 @@ impl Reporter {
             printer: output.printer(Formats::Common)?,
             typed: false,
             go_json: false,
+            show_managed_fields: output.show_managed_fields,
             dry_run,
         })
     }
@@ -263,7 +265,9 @@ impl Reporter {
                 let mut object = object.clone();
                 go_order::fill(&mut object);
                 if self.go_json {
-                    object.remove(&["metadata", "managedFields"]);
+                    if !self.show_managed_fields {
+                        object = Object::from_value(without_managed_fields(object.into_value()))?;
+                    }
                     go_order::pretty(&object) + "\n"
                 } else {
                     printer.print(&Value::Object(object.0))?

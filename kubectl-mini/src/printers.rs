@@ -219,7 +219,9 @@ impl Printer {
     /// When a template does not fit the object.
     pub fn print(&self, object: &Value) -> Result<String, CommandError> {
         let cleaned;
-        let object = if self.show_managed_fields || !has_managed_fields(object) {
+        // Templates see everything, as kubectl's do.
+        let whole = !matches!(self.shape, Shape::Json | Shape::Yaml);
+        let object = if whole || self.show_managed_fields || !has_managed_fields(object) {
             object
         } else {
             cleaned = without_managed_fields(object.clone());
@@ -296,7 +298,8 @@ fn has_managed_fields(object: &Value) -> bool {
         || object.get("object").is_some_and(has_managed_fields)
 }
 
-fn without_managed_fields(mut object: Value) -> Value {
+/// The object, or all of a list's, without what is told of fields' managers.
+pub(crate) fn without_managed_fields(mut object: Value) -> Value {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }

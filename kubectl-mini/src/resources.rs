@@ -15,6 +15,7 @@ use apimachinery::{
     resource::{self, ResourceInfo},
 };
 
+pub(crate) use self::syntax::check_object;
 pub use self::{
     fetch::{Item, explain_list, explain_missing, fetch, fetch_named},
     files::{FileFlags, Manifest},

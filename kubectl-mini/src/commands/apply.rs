@@ -10,7 +10,7 @@ use apimachinery::{
     resource::ResourceInfo,
     schema,
 };
-use client::{DeleteOptions, Patch, Propagation};
+use client::{DeleteOptions, FieldValidation, Patch, Propagation};
 use serde_json::Value;
 
 use crate::{
@@ -58,7 +58,7 @@ pub struct Apply {
     /// Selector (label query) to filter on, supports '=', '==', '!=', 'in', 'notin'.
     #[arg(long, short = 'l')]
     pub selector: Option<String>,
-    /// Refused: the cluster has no server-side apply yet.
+    /// Refused: objects are merged here, not on the server.
     #[arg(long)]
     pub server_side: bool,
 }
@@ -91,6 +91,7 @@ cat pod.json | kubectl-mini apply -f -";
         let selection = Selection {
             files: self.files.clone(),
             labels: self.selector.clone(),
+            validated: validation != FieldValidation::Ignore,
             ..Selection::default()
         };
         let targets = selection.targets(context).await?;
@@ -127,7 +128,7 @@ impl Apply {
         }
         if self.server_side {
             return Err(CommandError::message(
-                "server-side apply is not supported by this cluster; leave --server-side out",
+                "server-side apply (--server-side) is not supported; leave it out, or use kubectl",
             ));
         }
         if self.prune {

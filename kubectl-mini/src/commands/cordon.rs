@@ -68,22 +68,21 @@ async fn run(
     command: &str,
     desired: bool,
 ) -> Result<(), CommandError> {
-    let nodes = nodes(context, command, &flags.arguments, &flags.selector, 500).await?;
+    check_words(command, &flags.arguments, &flags.selector)?;
     let dry_run = flags.dry_run.get(context)?;
+    let nodes = nodes(context, &flags.arguments, &flags.selector, 500).await?;
     set_unschedulable(context, &nodes, dry_run, desired).await
 }
 
-/// The nodes that are named or selected, for `cordon`, `uncordon` and `drain`.
+/// Refuses words that name no nodes, or name them twice.
 ///
 /// # Errors
-/// kubectl's, when the words make no sense or something else than nodes is named.
-pub(super) async fn nodes(
-    context: &Context,
+/// kubectl's.
+pub(super) fn check_words(
     command: &str,
     arguments: &[String],
     selector: &str,
-    chunk_size: i64,
-) -> Result<Vec<Item>, CommandError> {
+) -> Result<(), CommandError> {
     let usage = |message: &str| Err(CommandError::usage(command, message));
     if arguments.is_empty() && selector.is_empty() {
         return usage(&format!("USAGE: {command} NODE [flags]"));
@@ -91,6 +90,19 @@ pub(super) async fn nodes(
     if !arguments.is_empty() && !selector.is_empty() {
         return usage("cannot specify both a node name and a --selector option");
     }
+    Ok(())
+}
+
+/// The nodes that are named or selected, for `cordon`, `uncordon` and `drain`.
+///
+/// # Errors
+/// The server's, or kubectl's when something else than nodes is named.
+pub(super) async fn nodes(
+    context: &Context,
+    arguments: &[String],
+    selector: &str,
+    chunk_size: i64,
+) -> Result<Vec<Item>, CommandError> {
     let arguments = if arguments.is_empty() {
         vec!["nodes".to_owned()]
     } else {

@@ -9,6 +9,8 @@ pub mod secret;
 pub mod service;
 pub mod simple;
 
+use client::FieldValidation;
+
 use crate::{
     changing::{
         DryRun, DryRunFlag, LAST_APPLIED, Place, Reporter, ValidateFlag, Writer,
@@ -109,6 +111,7 @@ cat pod.json | kubectl-mini create -f -";
         let selection = Selection {
             files: self.files.clone(),
             labels: self.selector.clone(),
+            validated: validation != FieldValidation::Ignore,
             ..Selection::default()
         };
         let targets = selection.targets(context).await?;

@@ -33,7 +33,7 @@ pub struct Diff {
     /// Selector (label query) to filter on, supports '=', '==', '!=', 'in', 'notin'.
     #[arg(long, short = 'l')]
     pub selector: Option<String>,
-    /// Refused: the cluster has no server-side apply yet.
+    /// Refused: objects are merged here, not on the server.
     #[arg(long)]
     pub server_side: bool,
     /// Refused: pruning is not supported.
@@ -76,7 +76,7 @@ impl Diff {
     async fn compare(&self, context: &Context) -> Result<(), CommandError> {
         if self.server_side {
             return Err(CommandError::message(
-                "server-side apply is not supported by this cluster; leave --server-side out",
+                "server-side apply (--server-side) is not supported; leave it out, or use kubectl",
             ));
         }
         if self.prune {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use apimachinery::{
     field::go_quote,
+    labels::Selector,
     object::Object,
     resource::{self, PODS},
     status::Status,
@@ -19,7 +20,7 @@ use futures::future::join_all;
 use serde_json::json;
 
 use self::filters::{Filters, Judged};
-use super::cordon::{nodes, set_unschedulable};
+use super::cordon::{check_words, nodes, set_unschedulable};
 use crate::{
     changing::{DryRun, DryRunFlag, Place, Reporter, Writer},
     cli::{
@@ -93,18 +94,14 @@ kubectl-mini drain foo --force
 kubectl-mini drain foo --grace-period=900";
 
     async fn run(self, context: &Context) -> Result<(), CommandError> {
-        let nodes =
-            nodes(context, Self::NAME, &self.arguments, &self.selector, self.chunk_size).await;
-        // The pods' selector is looked at before the nodes are asked for.
-        if self.arguments.is_empty() != self.selector.is_empty()
-            && apimachinery::labels::Selector::parse(&self.pod_selector).is_err()
-        {
+        check_words(Self::NAME, &self.arguments, &self.selector)?;
+        let dry_run = self.dry_run.get(context)?;
+        if Selector::parse(&self.pod_selector).is_err() {
             return Err(CommandError::message(
                 "--pod-selector=<pod_selector> must be a valid label selector",
             ));
         }
-        let nodes = nodes?;
-        let dry_run = self.dry_run.get(context)?;
+        let nodes = nodes(context, &self.arguments, &self.selector, self.chunk_size).await?;
         set_unschedulable(context, &nodes, dry_run, true).await?;
         let drainer = Drainer { flags: &self, context, dry_run };
         let mut failed: Vec<String> = Vec::new();

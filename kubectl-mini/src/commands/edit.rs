@@ -104,12 +104,9 @@ kubectl-mini edit deployment mydeployment --subresource=status";
         if items.is_empty() {
             return Err(CommandError::message("edit cancelled, no objects found"));
         }
-        for item in &mut items {
-            if !self.subresource.is_empty() {
+        if !self.subresource.is_empty() {
+            for item in &mut items {
                 item.object = self.read_subresource(context, item).await?;
-            }
-            if !self.output.show_managed_fields {
-                item.object.remove(&["metadata", "managedFields"]);
             }
         }
         let writer =
@@ -135,6 +132,8 @@ impl Edit {
         Ok(reply.object()?)
     }
 }
+
+const MANAGED_FIELDS: &[&str] = &["metadata", "managedFields"];
 
 /// What came of one round's patches.
 #[derive(Debug, Default)]
@@ -261,14 +260,21 @@ impl Session<'_> {
         self.items.first().map(named).unwrap_or_default()
     }
 
+    /// An object as the user sees it: who manages which field is told only where it is asked for.
+    fn shown(&self, item: &Item) -> Value {
+        let mut object = item.object.clone();
+        if !self.flags.output.show_managed_fields {
+            object.remove(MANAGED_FIELDS);
+        }
+        Value::Object(object.0)
+    }
+
     fn original(&self) -> String {
-        let object = match self.items.as_slice() {
-            [item] => Value::Object(item.object.0.clone()),
-            items => {
-                let objects: Vec<Value> =
-                    items.iter().map(|item| Value::Object(item.object.0.clone())).collect();
-                json!({ "apiVersion": "v1", "items": objects, "kind": "List", "metadata": {} })
-            }
+        let mut objects: Vec<Value> = self.items.iter().map(|item| self.shown(item)).collect();
+        let object = if objects.len() == 1 {
+            objects.remove(0)
+        } else {
+            json!({ "apiVersion": "v1", "items": objects, "kind": "List", "metadata": {} })
         };
         if self.flags.is_json() {
             json::to_string_pretty(&object) + "\n"
@@ -293,9 +299,6 @@ impl Session<'_> {
         }
         let mut round = Round::default();
         for files::Manifest { mut object, info, .. } in updated {
-            if self.flags.save_config {
-                annotate_last_applied(&mut object, false);
-            }
             let Some(before) = self.items.iter().find(|item| item.object.uid() == object.uid())
             else {
                 return Err(CommandError::message(format!(
@@ -303,6 +306,14 @@ impl Session<'_> {
                     crate::printers::go_value::syntax(&Value::Object(object.0))
                 )));
             };
+            if !self.flags.output.show_managed_fields
+                && let Some(fields) = before.object.get(MANAGED_FIELDS)
+            {
+                object.set(MANAGED_FIELDS, fields.clone());
+            }
+            if self.flags.save_config {
+                annotate_last_applied(&mut object, false);
+            }
             let reporter = Reporter::new(&self.flags.output, DryRun::None)?;
             if before.object == object {
                 reporter.report(self.context, &object, "skipped")?;

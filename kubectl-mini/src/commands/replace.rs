@@ -1,7 +1,7 @@
 //! `kubectl replace`.
 
 use apimachinery::object::Object;
-use client::Propagation;
+use client::{FieldValidation, Propagation};
 
 use super::delete::{Plan, propagation};
 use crate::{
@@ -93,6 +93,7 @@ kubectl-mini replace --force -f ./pod.json";
         let selection = Selection {
             files: self.files.clone(),
             arguments: self.arguments.clone(),
+            validated: validation != FieldValidation::Ignore,
             ..Selection::default()
         };
         let targets = selection.targets(context).await?;

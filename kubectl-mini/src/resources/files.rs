@@ -219,13 +219,15 @@ fn unreadable(path: &Path, error: &std::io::Error) -> CommandError {
     CommandError::message(format!("open {}: {why}", path.display()))
 }
 
-/// Reads the manifests of the files, in order. One that cannot be understood is an error in its place.
+/// Reads the manifests of the files, in order. One that cannot be understood is an error in its place; where they are
+/// `validated`, it is worded as one of validation.
 ///
 /// # Errors
 /// When the namespace cannot be found out.
 pub fn read_manifests(
     context: &Context,
     sources: Vec<Source>,
+    validated: bool,
 ) -> Result<Vec<Result<Manifest, CommandError>>, CommandError> {
     let namespace = context.namespace()?;
     let mut manifests = Vec::new();
@@ -237,7 +239,7 @@ pub fn read_manifests(
                 fs::read_to_string(&path).map_err(|error| unreadable(&path, &error)),
             ),
         };
-        let documents = text.and_then(|text| parse(&text, &name));
+        let documents = text.and_then(|text| parse(&text, &name, validated));
         match documents {
             Err(error) => manifests.push(Err(error)),
             Ok(documents) => {
@@ -262,7 +264,7 @@ pub fn read_text(
     name: &str,
 ) -> Result<Vec<Result<Manifest, CommandError>>, CommandError> {
     let namespace = context.namespace()?;
-    let objects = parse(text, name)?;
+    let objects = parse(text, name, false)?;
     let read = objects
         .into_iter()
         .map(|object| object.and_then(|object| manifest(context, object, name, &namespace)));
@@ -280,7 +282,11 @@ pub fn wrong_namespace(given: &str, expected: &str) -> CommandError {
 }
 
 /// The objects of a text; a list gives its items.
-fn parse(text: &str, name: &str) -> Result<Vec<Result<Object, CommandError>>, CommandError> {
+fn parse(
+    text: &str,
+    name: &str,
+    validated: bool,
+) -> Result<Vec<Result<Object, CommandError>>, CommandError> {
     let unreadable = |told: String| CommandError::message(format!("error parsing {name}: {told}"));
     let documents =
         yaml::read(text, name).map_err(|error| unreadable(syntax::explain(text, &error)))?;
@@ -289,6 +295,13 @@ fn parse(text: &str, name: &str) -> Result<Vec<Result<Object, CommandError>>, Co
     }
     let mut objects = Vec::new();
     for Document { value, .. } in documents {
+        if validated && let Err(why) = syntax::check_object(Some(&value)) {
+            objects.push(Err(CommandError::message(format!(
+                "error validating {}: error validating data: {why}; if you choose to ignore these errors, turn validation off with --validate=false",
+                go_quote(name)
+            ))));
+            continue;
+        }
         flatten(value, name, &mut objects);
     }
     Ok(objects)
@@ -334,12 +347,39 @@ fn flatten(value: Value, name: &str, objects: &mut Vec<Result<Object, CommandErr
     objects.push(Ok(Object(fields)));
 }
 
+/// What Go says of metadata of another type than it decodes into.
+fn check_metadata(object: &Object) -> Result<(), String> {
+    let wrong = |name: &str, value: &Value| {
+        format!(
+            "json: cannot unmarshal {} into Go struct field ObjectMeta.metadata.{name} of type string",
+            apimachinery::object::json_type(value)
+        )
+    };
+    for name in ["name", "generateName", "namespace"] {
+        match object.get(&["metadata", name]) {
+            None | Some(Value::String(_) | Value::Null) => {}
+            Some(value) => return Err(wrong(name, value)),
+        }
+    }
+    for name in ["labels", "annotations"] {
+        let values = object.get(&["metadata", name]).and_then(Value::as_object);
+        let bad = values.into_iter().flat_map(serde_json::Map::values);
+        if let Some(value) = bad.into_iter().find(|value| !value.is_string() && !value.is_null()) {
+            return Err(wrong(name, value));
+        }
+    }
+    Ok(())
+}
+
 fn manifest(
     context: &Context,
     mut object: Object,
     source: &str,
     default_namespace: &str,
 ) -> Result<Manifest, CommandError> {
+    check_metadata(&object).map_err(|why| {
+        CommandError::message(format!("unable to decode {}: {why}", go_quote(source)))
+    })?;
     let info = type_of(&object).map_err(|no_match| {
         let name = object.name().to_owned();
         let namespace = object.namespace().to_owned();

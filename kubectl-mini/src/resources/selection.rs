@@ -31,6 +31,8 @@ pub struct Selection {
     pub type_means_all: bool,
     /// More than one type is refused.
     pub single_type: bool,
+    /// Files are validated before they are sent.
+    pub validated: bool,
 }
 
 /// One thing to work on.
@@ -170,7 +172,7 @@ impl Selection {
         };
         let single = files.len() == 1 && files[0].is_one_file();
         let mut targets = Targets { single, ..Targets::default() };
-        for manifest in read_manifests(context, files)? {
+        for manifest in read_manifests(context, files, self.validated)? {
             match manifest {
                 Ok(manifest) => {
                     let chosen = selector.as_ref().is_none_or(|selector| {

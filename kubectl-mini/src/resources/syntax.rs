@@ -4,6 +4,7 @@
 //! errors are goyaml's. Ours come from another parser: [`yaml_error`] words them anew.
 
 use apimachinery::yaml::YamlError;
+use serde_json::Value;
 
 /// What follows `error parsing FILE: `.
 pub(super) fn explain(text: &str, error: &YamlError) -> String {
@@ -16,6 +17,23 @@ pub(super) fn explain(text: &str, error: &YamlError) -> String {
         return format!("invalid Yaml document separator: {separator}");
     }
     format!("error converting YAML to JSON: {}", yaml_error(text, error))
+}
+
+/// What kubectl asks of an object before it sends it, where it validates.
+pub(crate) fn check_object(value: Option<&Value>) -> Result<(), String> {
+    let Some(Value::Object(fields)) = value else {
+        return Err("invalid object to validate".to_owned());
+    };
+    let absent = |key: &str| {
+        let value = fields.get(key).and_then(Value::as_str).unwrap_or_default();
+        value.is_empty().then(|| format!("{key} not set"))
+    };
+    let absent: Vec<String> = ["apiVersion", "kind"].into_iter().filter_map(absent).collect();
+    match absent.as_slice() {
+        [] => Ok(()),
+        [one] => Err(one.clone()),
+        several => Err(format!("[{}]", several.join(", "))),
+    }
 }
 
 /// What stands behind dashes that separate documents, where nothing may.
@@ -288,8 +306,8 @@ mod tests {
         check("a: *x\n", &yaml("unknown anchor 'x' referenced"));
         check("a: 1\nb: {a: @x}\n", &yaml("line 2: found character that cannot start any token"));
         check(
-            "{\"a\": 1 \"b\"}\n",
-            "json: offset 9: invalid character '\"' after object key:value pair",
+            "{\"a\": \"1\" \"b\": 2}\n",
+            "json: offset 11: invalid character '\"' after object key:value pair",
         );
         check(
             "{a: b\n",
@@ -306,6 +324,17 @@ mod tests {
             "{\"a\": {\"b\": tru]}\n",
             "json: offset 16: invalid character ']' in literal true (expecting 'e')",
         );
+    }
+
+    #[test]
+    fn objects_say_what_they_are() {
+        let check = |value: serde_json::Value, expected: Result<(), &str>| {
+            assert_eq!(check_object(Some(&value)), expected.map_err(ToOwned::to_owned));
+        };
+        check(serde_json::json!({ "apiVersion": "v1", "kind": "A" }), Ok(()));
+        check(serde_json::json!({ "apiVersion": "v1" }), Err("kind not set"));
+        check(serde_json::json!({}), Err("[apiVersion not set, kind not set]"));
+        check(serde_json::json!([1]), Err("invalid object to validate"));
     }
 
     #[test]

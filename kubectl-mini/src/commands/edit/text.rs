@@ -5,6 +5,8 @@ use std::fmt::Write;
 use apimachinery::yaml;
 use serde_json::Value;
 
+use crate::resources::check_object;
+
 /// The comments above the object: what to do, and why the last try failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Header {
@@ -59,19 +61,7 @@ pub(super) fn has_lines(text: &str) -> bool {
 /// What kubectl asks of a text before it looks for changes.
 pub(super) fn check(text: &str) -> Result<(), String> {
     let documents = yaml::read(text, "").map_err(|error| error.go_message())?;
-    let Some(Value::Object(fields)) = documents.first().map(|document| &document.value) else {
-        return Err("invalid object to validate".to_owned());
-    };
-    let absent = |key: &str| {
-        let value = fields.get(key).and_then(Value::as_str).unwrap_or_default();
-        value.is_empty().then(|| format!("{key} not set"))
-    };
-    let absent: Vec<String> = ["apiVersion", "kind"].into_iter().filter_map(absent).collect();
-    match absent.as_slice() {
-        [] => Ok(()),
-        [one] => Err(one.clone()),
-        several => Err(format!("[{}]", several.join(", "))),
-    }
+    check_object(documents.first().map(|document| &document.value))
 }
 
 /// What two texts must have in common to mean the same.

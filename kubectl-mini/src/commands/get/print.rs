@@ -100,7 +100,13 @@ async fn table_for(
         Target::Named { info, namespace, name, .. } if !get.subresource.is_empty() => {
             let client = context.client()?;
             let api = client.resource(info).namespace(namespace).subresource(&get.subresource);
-            context.request(api.get_table(name, include)).await
+            let table = context.request(api.get_table(name, include)).await?;
+            if !table.rows.is_empty() {
+                return Ok(table);
+            }
+            // Scales and the like have no table of their own.
+            let items = objects_of(get, context, target).await?;
+            Ok(plain_table(items, context.clock.now()))
         }
         target => table_of(context, target, include, chunk_size).await,
     }

@@ -46,13 +46,6 @@ struct State<'a> {
 impl<'a> State<'a> {
     fn error<T>(&self, at: usize, text: &str, message: impl Display) -> Result<T, TemplateError> {
         let (line, column) = place(&self.template.source, at);
-        let mut text = text.to_owned();
-        // Go shortens what it quotes.
-        if text.len() > 20 {
-            let end = (0..=20).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-            text.truncate(end);
-            text.push_str("...");
-        }
         Err(TemplateError(format!(
             "template: output:{line}:{column}: executing {:?} at <{text}>: {message}",
             self.name
@@ -226,7 +219,10 @@ impl<'a> State<'a> {
             _ => None,
         };
         for operand in rest {
-            let value = self.operand(operand, dot)?;
+            let value = match operand.kind {
+                OperandKind::Nil => None,
+                _ => self.operand(operand, dot)?,
+            };
             if stops_at == Some(functions::truth(&value)) {
                 return Ok(value);
             }

@@ -139,6 +139,14 @@ fn go_type(value: &Data) -> &'static str {
     }
 }
 
+/// The type of what stands in a template, where a number is an int.
+fn type_of_key(value: &Data) -> &'static str {
+    match go_type(value) {
+        "int64" => "int",
+        other => other,
+    }
+}
+
 fn length(value: &Data) -> Result<Data, String> {
     let length = match value {
         Some(Value::String(text)) => text.len(),
@@ -154,7 +162,7 @@ fn position(value: &Data, length: usize) -> Result<usize, String> {
     let Some(number) = value.as_ref().and_then(Value::as_i64) else {
         return Err(match value {
             None => "cannot index slice/array with nil".to_owned(),
-            other => format!("cannot index slice/array with type {}", go_type(other)),
+            other => format!("cannot index slice/array with type {}", type_of_key(other)),
         });
     };
     usize::try_from(number)
@@ -181,7 +189,7 @@ fn index(arguments: Vec<Data>) -> Result<Data, String> {
                 Some(Value::String(name)) => fields.remove(name),
                 None => return Err("value is nil; should be of type string".to_owned()),
                 other => {
-                    return Err(format!("value has type {}; should be string", go_type(other)));
+                    return Err(format!("value has type {}; should be string", type_of_key(other)));
                 }
             },
             Value::Null => return Err("index of nil pointer".to_owned()),

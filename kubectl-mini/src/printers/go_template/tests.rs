@@ -49,6 +49,7 @@ fn functions_are_gos() {
         "true false true",
     );
     check("{{eq .replicas 3}} {{lt .half 1.0}} {{printf \"%d\" .replicas}}", "true true 3");
+    check("{{eq .null nil}} {{eq .kind nil}}", "true false");
     check("{{and .on .kind}} {{or .nope .kind}} {{not .nope}}", "Pod Pod true");
     check(
         "{{printf \"%s-%v %5s|%-5s|%q %.2f %d%%\" .kind .replicas \"a\" \"b\" \"c\" .half 7}}",
