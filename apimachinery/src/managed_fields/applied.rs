@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     item::{Kind, kind, kind_of, step},
-    set::{FieldSet, Node, finished},
+    set::{FieldSet, Node, field_step, finished},
 };
 use crate::{
     field::go_quote,
@@ -28,7 +28,7 @@ fn struct_node(members: &Node, schema: &Struct) -> Node {
         if let Some(node) =
             finished(below_of(value, kind_of(field)), is_named(value, kind_of(field)))
         {
-            below.insert(format!("f:{name}"), Value::Object(node));
+            below.insert(field_step(name), Value::Object(node));
         }
     }
     below
@@ -47,7 +47,7 @@ fn below_of(value: &Value, of: Kind<'_>) -> Node {
     match (of, value) {
         (Kind::Struct(schema), Value::Object(members)) => struct_node(members, schema),
         (Kind::Map(shape), Value::Object(entries)) => {
-            entries.iter().map(|(key, value)| (format!("f:{key}"), entry(value, shape))).collect()
+            entries.iter().map(|(key, value)| (field_step(key), entry(value, shape))).collect()
         }
         (Kind::List(shape, list), Value::Array(items)) => items
             .iter()

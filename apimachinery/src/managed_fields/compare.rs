@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     item::{Kind, kind, kind_of, step},
-    set::{FieldSet, Node, child, finished, is_member},
+    set::{FieldSet, Node, child, field_step, finished, is_member},
 };
 use crate::{
     object::Object,
@@ -170,7 +170,7 @@ fn fields<'a>(
         if ours == theirs {
             return;
         }
-        let at = format!("f:{name}");
+        let at = field_step(name);
         let Some(scope) = scope.enter(&at) else { return };
         let inline = (ours.is_none() || theirs.is_none()) && is_inline(schema, field, root);
         let empty = Value::Object(Node::new());
@@ -250,7 +250,7 @@ fn changed(
                 if ours == theirs {
                     return;
                 }
-                let at = format!("f:{key}");
+                let at = field_step(key);
                 let Some(scope) = scope.enter(&at) else { return };
                 pair(ours, theirs, shape, at, scope, &mut inner);
             });
@@ -319,14 +319,14 @@ pub(super) fn whole(value: &Value, kind: Kind<'_>) -> Node {
             for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
                 if let Some(field) = schema.field(name) {
                     let node = whole(value, kind_of(field));
-                    below.insert(format!("f:{name}"), Value::Object(node));
+                    below.insert(field_step(name), Value::Object(node));
                 }
             }
         }
         (Kind::Map(shape), Value::Object(entries)) => {
             for (key, value) in entries {
                 let node = whole(value, kind_default(shape));
-                below.insert(format!("f:{key}"), Value::Object(node));
+                below.insert(field_step(key), Value::Object(node));
             }
         }
         (Kind::List(shape, list), Value::Array(items)) => {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     item::{Kind, kind, kind_of, step},
-    set::{FieldSet, Node, child, children, finished, is_member},
+    set::{FieldSet, Node, child, children, field_step, finished, is_member},
 };
 use crate::{
     object::Object,
@@ -130,7 +130,7 @@ fn remove_struct(members: &Node, fields: &Node, schema: &Struct) -> Value {
 fn remove_entries<'k>(entries: &Node, fields: &Node, kind_of: impl Fn(&str) -> Kind<'k>) -> Value {
     let mut left = Node::new();
     for (name, value) in entries {
-        let value = match child(fields, &format!("f:{name}")) {
+        let value = match child(fields, &field_step(name)) {
             None => value.clone(),
             Some(node) if is_member(node) => continue,
             Some(node) => remove_below(value, node, kind_of(name)),

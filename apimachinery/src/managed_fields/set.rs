@@ -43,7 +43,7 @@ impl FieldSet {
             for (index, name) in path.iter().rev().enumerate() {
                 let child = Value::Object(std::mem::take(&mut node));
                 debug_assert!(index > 0 || child == Value::Object(Node::new()));
-                node.insert(format!("f:{name}"), child);
+                node.insert(field_step(name), child);
             }
             set.union(&Self(node));
         }
@@ -84,6 +84,14 @@ impl FieldSet {
         list(&self.0, "", &mut paths);
         paths
     }
+}
+
+/// The step to a field or to an entry of a map. Every new object spells out dozens of them.
+pub(super) fn field_step(name: &str) -> String {
+    let mut step = String::with_capacity(2 + name.len());
+    step.push_str("f:");
+    step.push_str(name);
+    step
 }
 
 /// Whether the path that leads to a node is a member.
