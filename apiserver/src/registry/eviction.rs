@@ -54,8 +54,8 @@ pub(crate) fn is_over(pod: &Object) -> bool {
 pub(crate) fn guards(budget: &Object, pod: &Object) -> bool {
     let (metadata, spec) = (At::top(pod, "metadata"), At::top(budget, "spec"));
     let pod_labels = metadata.get("labels");
-    // A broken selector selects nothing.
-    !pod_labels.is_empty() && labels::matches(&spec.get("selector"), &pod_labels).unwrap_or(false)
+    // A broken selector selects nothing, an empty one every pod.
+    labels::matches(&spec.get("selector"), &pod_labels).unwrap_or(false)
 }
 
 /// The pod has more than one budget.
@@ -196,4 +196,27 @@ fn violation(retry_after: i32, message: String) -> Status {
         field: String::new(),
     });
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_guards_what_it_selects() {
+        let check = |selector: Value, pod_labels: Value, expected: bool| {
+            let budget = Object::from_value(json!({"spec": {"selector": selector}})).unwrap();
+            let pod = Object::from_value(json!({"metadata": {"labels": pod_labels}})).unwrap();
+            assert_eq!(guards(&budget, &pod), expected, "{selector} {pod_labels}");
+        };
+        let web = json!({"matchLabels": {"app": "web"}});
+        check(web.clone(), json!({"app": "web", "tier": "x"}), true);
+        check(web.clone(), json!({"app": "db"}), false);
+        check(web, json!(null), false);
+        check(json!({}), json!({"app": "web"}), true);
+        check(json!({}), json!(null), true);
+        check(json!(null), json!({"app": "web"}), false);
+        let broken = json!({"matchExpressions": [{"key": "a", "operator": "Is"}]});
+        check(broken, json!({"a": "b"}), false);
+    }
 }
