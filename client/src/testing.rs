@@ -274,6 +274,10 @@ impl FakeServer {
         if target.subresource == "status" {
             let mut whole = present.clone();
             whole["status"] = object["status"].take();
+            // Who tells what is may note it on the object, too.
+            if object["metadata"]["annotations"].is_object() {
+                whole["metadata"]["annotations"] = object["metadata"]["annotations"].take();
+            }
             object = whole;
         } else if object["spec"] != present["spec"]
             && let Some(generation) = present["metadata"]["generation"].as_i64()

@@ -83,6 +83,13 @@ pub fn is_terminating(status: &Status) -> bool {
         .is_some_and(|d| d.causes.iter().any(|c| c.reason == "NamespaceTerminating"))
 }
 
+/// Whether a write came too late or too early: what was to be made is there, what was to be changed is gone, or the
+/// namespace goes. An event tells when that is not so any more.
+#[must_use]
+pub fn is_overtaken(status: &Status) -> bool {
+    status.is_already_exists() || status.is_not_found() || is_terminating(status)
+}
+
 /// Namespace and name.
 #[must_use]
 pub fn key_of(metadata: &ObjectMeta) -> ObjectKey {

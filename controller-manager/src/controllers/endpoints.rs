@@ -27,7 +27,7 @@ use super::{
     },
     trigger_time::{TriggerTimes, annotate},
 };
-use crate::context::{Setup, is_terminating, key_of};
+use crate::context::{Setup, is_overtaken, key_of};
 
 const WORKERS: usize = 5;
 /// The most addresses of one object.
@@ -126,14 +126,7 @@ impl Reconciler {
             }
         };
         match written {
-            // The cache was behind, or the namespace is going.
-            Err(status)
-                if status.is_already_exists()
-                    || status.is_not_found()
-                    || is_terminating(&status) =>
-            {
-                Ok(Action::Done)
-            }
+            Err(status) if is_overtaken(&status) => Ok(Action::Done),
             Err(status) => {
                 let (reason, doing) = match self.endpoints.get(key) {
                     None => ("FailedToCreateEndpoint", "create"),

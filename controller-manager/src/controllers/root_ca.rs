@@ -18,7 +18,7 @@ use apimachinery::{
 };
 use client::{Client, ListWatch, Store, controller::Action, informer::Informer};
 
-use crate::context::{Setup, is_terminating};
+use crate::context::{Setup, is_overtaken};
 
 const WORKERS: usize = 1;
 /// The ConfigMap's name.
@@ -92,14 +92,7 @@ impl Reconciler {
             Some(_) => self.client.update(&wanted).await,
         };
         match written {
-            // The cache was behind, or the namespace is going: an event tells when it is not so.
-            Err(status)
-                if status.is_already_exists()
-                    || status.is_not_found()
-                    || is_terminating(&status) =>
-            {
-                Ok(Action::Done)
-            }
+            Err(status) if is_overtaken(&status) => Ok(Action::Done),
             other => other.map(|_| Action::Done),
         }
     }

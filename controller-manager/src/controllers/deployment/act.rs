@@ -226,8 +226,9 @@ impl Reconciler {
                 let key = key_of(&deployment.metadata);
                 let patch = json!({"metadata": {"uid": deployment.metadata.uid,
                     "annotations": {REVISION: revision}}});
+                // With the status: so it is nothing that was wished for, and no new generation.
                 self.client
-                    .patch::<Deployment>(&key.namespace, &key.name, &Patch::Merge(patch), "")
+                    .patch::<Deployment>(&key.namespace, &key.name, &Patch::Merge(patch), "status")
                     .await?;
             }
             Action::UpdateStatus(status) => {
