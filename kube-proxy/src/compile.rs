@@ -9,11 +9,15 @@
 //! what the pod network speaks. SCTP is not carried: [`Compiler::problems`] says so for each Service that wants it.
 
 mod endpoints;
+mod local;
 mod service;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use apimachinery::{
     api::{
@@ -25,7 +29,8 @@ use apimachinery::{
 };
 use cni::rules::{NodeRoute, RuleDelta, RuleSet, ServicePortName, ServiceRule};
 
-use self::{endpoints::SlicePorts, service::ServicePorts};
+pub use self::local::HealthCheck;
+use self::{endpoints::SlicePorts, local::Local, service::ServicePorts};
 
 /// `corev1.LabelTopologyZone`.
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -68,9 +73,23 @@ pub struct Compiler {
     touched_services: BTreeSet<ObjectKey>,
     touched_nodes: BTreeSet<String>,
     rules: RuleSet,
+    local: Local,
+    /// The own node's addresses on the host.
+    host_addresses: Vec<IpAddr>,
 }
 
 impl Compiler {
+    /// Compiles for this node, whose own endpoints and addresses are told apart.
+    #[must_use]
+    pub fn for_node(node: &str, rules: RuleSet) -> Self {
+        let mut compiler = Self::from_rules(rules);
+        node.clone_into(&mut compiler.local.node);
+        for (name, rule) in &compiler.rules.services {
+            compiler.local.set(name, Some(rule));
+        }
+        compiler
+    }
+
     /// Starts with rules that were compiled in an earlier life; what they say stays in force until objects or
     /// [`Self::forget_unknown`] say otherwise.
     #[must_use]
@@ -143,6 +162,9 @@ impl Compiler {
     pub fn set_node(&mut self, node: &Node) {
         let name = node.metadata.name.clone().unwrap_or_default();
         let route = node_route(node);
+        if name == self.local.node {
+            self.host_addresses = host_addresses(node);
+        }
         if self.nodes.get(&name) != Some(&route) {
             self.nodes.insert(name.clone(), route);
             self.touched_nodes.insert(name);
@@ -189,6 +211,8 @@ impl Compiler {
                     delta.services.insert(name, None);
                 }
             }
+            let check = self.services.get(&key).and_then(|service| service.health_check);
+            self.local.set_check(&key, check, new.values());
             for (name, rule) in new {
                 if self.rules.services.get(&name) != Some(&rule) {
                     delta.services.insert(name, Some(rule));
@@ -201,8 +225,29 @@ impl Compiler {
                 delta.nodes.insert(name, route.cloned());
             }
         }
+        for (name, rule) in &delta.services {
+            self.local.set(name, rule.as_ref());
+        }
         self.rules.apply(delta.clone());
         delta
+    }
+
+    /// How many Service ports have the policy `Local` and no endpoint at this node, by policy: internal, external.
+    #[must_use]
+    pub fn without_local_endpoints(&self) -> [usize; 2] {
+        self.local.without_endpoints()
+    }
+
+    /// The ports at which load balancers ask after this node's endpoints, as of the last [`Self::take_changes`].
+    #[must_use]
+    pub fn health_checks(&self) -> &BTreeMap<ObjectKey, HealthCheck> {
+        &self.local.checks
+    }
+
+    /// Where this node answers on the host.
+    #[must_use]
+    pub fn host_addresses(&self) -> &[IpAddr] {
+        &self.host_addresses
     }
 
     /// Returns the rules as of the last [`Self::take_changes`].
@@ -274,6 +319,13 @@ fn key_of(metadata: &ObjectMeta) -> ObjectKey {
 
 fn keys_of<'a>(objects: impl Iterator<Item = &'a ObjectMeta>) -> BTreeSet<ObjectKey> {
     objects.map(key_of).collect()
+}
+
+/// The ExternalIPs that are the host's loopback: nothing else is ever opened.
+fn host_addresses(node: &Node) -> Vec<IpAddr> {
+    let external = node.status.addresses.iter().filter(|address| address.type_ == "ExternalIP");
+    let parsed = external.filter_map(|address| address.address.parse::<IpAddr>().ok());
+    parsed.filter(IpAddr::is_loopback).collect()
 }
 
 fn node_route(node: &Node) -> NodeRoute {

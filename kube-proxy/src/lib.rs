@@ -10,11 +10,15 @@
 //! | `watch` | follows the API into the compiler |
 //! | `proxier` | the loop that keeps the node in step; `node`, its connection |
 //! | `events` | tells on the Service what the host refused |
+//! | `cache` | keeps the rules for a start without the API |
+//! | `health_check` | tells load balancers of this node's endpoints |
 //!
 //! **Invariant:** of the node it knows the rule contract of `cni` alone, not the data plane.
 
+mod cache;
 pub mod compile;
 mod events;
+mod health_check;
 mod metrics;
 mod node;
 mod proxier;
@@ -38,6 +42,8 @@ use component_base::{
     shutdown::Shutdown,
     transport::{self, Endpoint, Listener},
 };
+
+use self::{cache::Cache, health_check::HealthChecks};
 
 /// What a proxy is made with.
 #[derive(Clone, Debug)]
@@ -96,8 +102,10 @@ impl Server {
         let Self { config, health } = self;
         let registry = Registry::new();
         let metrics = metrics::Metrics::new(&registry);
-        let remembered = config.cache_file.as_deref().and_then(proxier::read_cache);
-        let knowledge = watch::Knowledge::new(remembered, metrics.clone());
+        let remembered = config.cache_file.as_deref().and_then(cache::read);
+        let clock = config.clock.clone();
+        let knowledge =
+            watch::Knowledge::new(&config.node_name, remembered, metrics.clone(), clock);
         knowledge.follow(&config.client, &config.clock, &shutdown);
         let in_step = Arc::new(AtomicBool::new(false));
         if let Some(listener) = health {
@@ -114,15 +122,15 @@ impl Server {
             EventRecorder::start(&config.client, &config.clock, "kube-proxy", node, &shutdown);
         let proxier = proxier::Proxier {
             reporter: events::Reporter::new(recorder),
+            health_checks: HealthChecks::new(Arc::clone(&in_step), shutdown.clone()),
             knowledge,
             node: config.node,
             clock: config.clock,
             shutdown: shutdown.clone(),
             min_sync_period: config.min_sync_period,
-            cache_file: config.cache_file,
+            cache: config.cache_file.map(Cache::new),
             metrics,
             in_step,
-            cache_is_stale: false,
         };
         shutdown.token().run_until_cancelled(proxier.run()).await;
     }

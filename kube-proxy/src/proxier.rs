@@ -5,14 +5,12 @@
 //!    ▲                        └── yes ─────────────────────────────────────────────▶ wait for a change
 //!    └───────────── connection ends, or the node refuses ◀─────────────── send it ◀──┘
 //! ```
-//! Changes that come close together are sent together. The rules in force are also kept in a file, so that a proxy
-//! that starts while the API is away programs a rebooted node with what was last true (a node that has rules keeps
-//! them until the cluster is known). The file is a cache, written a little later: it is not synced, and one that cannot
-//! be read counts as none.
+//! Changes that come close together are sent together. What is in force is also kept in a file ([`Cache`]), so that a
+//! proxy that starts while the API is away programs a rebooted node with what was last true (a node that has rules keeps
+//! them until the cluster is known). A file that cannot be read counts as none.
 
 use std::{
     io,
-    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -21,14 +19,16 @@ use std::{
 };
 
 use apimachinery::object::ObjectKey;
-use cni::rules::{RuleDelta, RuleSet};
+use cni::rules::RuleDelta;
 use component_base::{clock::Clock, shutdown::Shutdown, transport::Endpoint};
 use proto::v1;
 use tracing::{debug, info, instrument, warn};
 
 use crate::{
+    cache::Cache,
     compile::Problem,
     events::Reporter,
+    health_check::HealthChecks,
     metrics::Metrics,
     node::{NodeConnection, NodeError},
     watch::Knowledge,
@@ -36,8 +36,6 @@ use crate::{
 
 /// How long to wait before the node is tried again, at first and at most.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// How long rules are in force before they are kept.
-const CACHE_DELAY: Duration = Duration::from_secs(1);
 /// How often ports that the host refused are tried again.
 const RETRY_PROBLEMS: Duration = Duration::from_secs(30);
 
@@ -47,12 +45,12 @@ pub(crate) struct Proxier {
     pub(crate) clock: Clock,
     pub(crate) shutdown: Shutdown,
     pub(crate) min_sync_period: Duration,
-    pub(crate) cache_file: Option<PathBuf>,
+    pub(crate) cache: Option<Cache>,
     pub(crate) metrics: Metrics,
     pub(crate) reporter: Reporter,
+    pub(crate) health_checks: HealthChecks,
     /// Set as long as the node has the rules that it should have.
     pub(crate) in_step: Arc<AtomicBool>,
-    pub(crate) cache_is_stale: bool,
 }
 
 /// The rules that the node is known to have.
@@ -123,16 +121,17 @@ impl Proxier {
                     self.clock.sleep(RETRY_PROBLEMS).await;
                 }
             };
-            let keep = async {
-                if self.cache_is_stale && self.cache_file.is_some() {
-                    self.clock.sleep(CACHE_DELAY).await;
-                } else {
-                    std::future::pending::<()>().await;
+            let due = self.cache.as_ref().and_then(Cache::sync_at);
+            let clock = self.clock.clone();
+            let sync = async {
+                match due {
+                    Some(at) => clock.sleep_until(at).await,
+                    None => std::future::pending::<()>().await,
                 }
             };
             tokio::select! {
                 () = connection.closed() => return NodeError::Closed,
-                () = keep => self.write_cache().await,
+                () = sync => self.sync_cache().await,
                 () = self.knowledge.changed() => {
                     // More is on its way, as a rule: pods come in numbers.
                     self.clock.sleep(self.min_sync_period).await;
@@ -177,13 +176,16 @@ impl Proxier {
         *acknowledged = Some(Acknowledged { boot_id: found.boot_id.clone(), generation });
         self.in_step.store(self.knowledge.is_synced(), Ordering::Relaxed);
         self.count(start, full, &delta, generation);
-        self.cache_is_stale |= full || !delta.is_empty();
+        self.keep(full, &delta).await;
+        self.knowledge.programmed();
+        let (addresses, checks) = self.knowledge.health_checks();
+        let unchecked = self.health_checks.update(&addresses, &checks);
         let refused = refused.into_iter().map(|problem| Problem {
             service: ObjectKey { namespace: problem.namespace, name: problem.service },
             reason: problem.reason,
             message: problem.message,
         });
-        let refused: Vec<Problem> = refused.collect();
+        let refused: Vec<Problem> = refused.chain(unchecked).collect();
         let all = refused.iter().cloned().chain(self.knowledge.problems()).collect();
         self.reporter.report(&self.knowledge, all);
         Ok(Some(refused))
@@ -202,31 +204,34 @@ impl Proxier {
         debug!(generation, full, changed, seconds, "proxy rules are in force");
     }
 
-    async fn write_cache(&mut self) {
-        let Some(path) = &self.cache_file else { return };
-        self.cache_is_stale = false;
-        let write = async {
-            let beside = path.with_extension("new");
-            tokio::fs::write(&beside, self.knowledge.rules_json()?).await?;
-            tokio::fs::rename(&beside, path).await
+    /// Keeps what has just been put in force.
+    async fn keep(&mut self, full: bool, delta: &RuleDelta) {
+        // What was remembered is in the file already.
+        let Some(cache) = self.cache.as_mut().filter(|_| self.knowledge.is_synced()) else {
+            return;
         };
-        let written: io::Result<()> = write.await;
-        if let Err(error) = written {
-            warn!(path = %path.display(), %error, "cannot keep the rules for the next start");
+        let write = async {
+            if full || cache.is_overgrown() {
+                cache.replace(&self.knowledge.rules_json()?).await
+            } else if delta.is_empty() {
+                Ok(())
+            } else {
+                cache.append(delta, self.clock.monotonic()).await
+            }
+        };
+        warn_of(write.await);
+    }
+
+    async fn sync_cache(&mut self) {
+        if let Some(cache) = &mut self.cache {
+            warn_of(cache.sync().await);
         }
     }
 }
 
-/// Reads the rules of an earlier life.
-pub(crate) fn read_cache(path: &Path) -> Option<RuleSet> {
-    let read = std::fs::read(path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
-    match read {
-        Ok(rules) => Some(rules),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => {
-            warn!(path = %path.display(), %error, "cannot read the rules of an earlier life");
-            None
-        }
+fn warn_of(written: io::Result<()>) {
+    if let Err(error) = written {
+        warn!(%error, "cannot keep the rules for the next start");
     }
 }
 

@@ -3,7 +3,7 @@
 //! Only what rules are made of is kept, so no store lies between the reflector and the compiler. When the API cannot
 //! be reached the reflectors go on trying, and what was learnt stays in force.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use apimachinery::{
     api::{
@@ -19,11 +19,12 @@ use client::{
 };
 use cni::rules::{RuleDelta, RuleSet};
 use component_base::{clock::Clock, shutdown::Shutdown};
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::{
-    compile::{Compiler, Problem},
+    compile::{Compiler, HealthCheck, Problem},
     metrics::Metrics,
 };
 
@@ -31,11 +32,19 @@ use crate::{
 const LABEL_SELECTOR: &str =
     "!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless";
 
+/// When whatever made a slice's endpoints change happened.
+const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+/// Changes measured at most between two syncs.
+const MAX_TRIGGERS: usize = 4096;
+
 /// What is known of the cluster, shared between those who learn and the one who programs.
 pub(crate) struct Knowledge {
     inner: Mutex<Inner>,
     changed: Notify,
     metrics: Metrics,
+    clock: Clock,
+    /// Changes of before are not ours to be measured by.
+    started: Timestamp,
 }
 
 struct Inner {
@@ -45,17 +54,61 @@ struct Inner {
     /// Which of the first lists are in: Services, slices, Nodes.
     listed: [bool; 3],
     synced: bool,
+    /// What made the endpoints change that are not programmed yet: the slices' own times.
+    triggered: Vec<Timestamp>,
 }
 
 impl Knowledge {
-    pub(crate) fn new(remembered: Option<RuleSet>, metrics: Metrics) -> Arc<Self> {
+    /// What is known at `node` before anything is heard.
+    pub(crate) fn new(
+        node: &str,
+        remembered: Option<RuleSet>,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> Arc<Self> {
         let inner = Inner {
             remembered: remembered.is_some(),
-            compiler: Compiler::from_rules(remembered.unwrap_or_default()),
+            compiler: Compiler::for_node(node, remembered.unwrap_or_default()),
             listed: [false; 3],
             synced: false,
+            triggered: Vec::new(),
         };
-        Arc::new(Self { inner: Mutex::new(inner), changed: Notify::new(), metrics })
+        let started = clock.now();
+        let inner = Mutex::new(inner);
+        Arc::new(Self { inner, changed: Notify::new(), metrics, clock, started })
+    }
+
+    /// Notes that a slice changed because of something at the time that it tells.
+    fn note_trigger(&self, slice: &EndpointSlice) {
+        let told = slice.metadata.annotations.get(TRIGGER_TIME);
+        let at = told.and_then(|text| text.parse::<Timestamp>().ok());
+        if let Some(at) = at.filter(|at| *at > self.started) {
+            let mut inner = self.inner.lock();
+            if inner.triggered.len() < MAX_TRIGGERS {
+                inner.triggered.push(at);
+            }
+        }
+    }
+
+    /// Measures how long what is now programmed took since it was triggered.
+    pub(crate) fn programmed(&self) {
+        let mut inner = self.inner.lock();
+        let triggered = std::mem::take(&mut inner.triggered);
+        self.metrics.without_local_endpoints(inner.compiler.without_local_endpoints());
+        drop(inner);
+        let now = self.clock.now();
+        for at in triggered {
+            let took = now.duration_since(at).as_secs_f64();
+            self.metrics.programming_seconds.observe(took.max(0.0));
+        }
+        self.metrics.service_changes_pending.set(0);
+        self.metrics.endpoint_changes_pending.set(0);
+    }
+
+    /// Where load balancers ask after this node's endpoints, and at which ports.
+    pub(crate) fn health_checks(&self) -> (Vec<IpAddr>, BTreeMap<ObjectKey, HealthCheck>) {
+        let inner = self.inner.lock();
+        (inner.compiler.host_addresses().to_vec(), inner.compiler.health_checks().clone())
     }
 
     /// Starts to follow the API until `shutdown`.
@@ -101,6 +154,7 @@ impl Knowledge {
         }
         let ready = inner.synced;
         drop(inner);
+        self.metrics.last_queued.set(self.clock.now().as_second());
         if ready {
             self.changed.notify_one();
         }
@@ -146,7 +200,10 @@ impl Knowledge {
 }
 
 fn take_services(knowledge: &Knowledge, change: Change<Service>) {
-    knowledge.metrics.service_changes.inc();
+    if !matches!(change, Change::Reached(_)) {
+        knowledge.metrics.service_changes.inc();
+        knowledge.metrics.service_changes_pending.inc();
+    }
     match change {
         Change::Replaced { objects, .. } => {
             knowledge.learn(Some(0), |compiler| compiler.replace_services(&objects));
@@ -160,7 +217,17 @@ fn take_services(knowledge: &Knowledge, change: Change<Service>) {
 }
 
 fn take_slices(knowledge: &Knowledge, change: Change<EndpointSlice>) {
-    knowledge.metrics.endpoint_changes.inc();
+    if !matches!(change, Change::Reached(_)) {
+        knowledge.metrics.endpoint_changes.inc();
+        knowledge.metrics.endpoint_changes_pending.inc();
+    }
+    match &change {
+        Change::Replaced { objects, .. } => {
+            objects.iter().for_each(|slice| knowledge.note_trigger(slice));
+        }
+        Change::Applied(slice) => knowledge.note_trigger(slice),
+        Change::Deleted(_) | Change::Reached(_) => {}
+    }
     match change {
         Change::Replaced { objects, .. } => {
             knowledge.learn(Some(1), |compiler| compiler.replace_slices(&objects));

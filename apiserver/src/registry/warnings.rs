@@ -33,11 +33,10 @@ const CONTAINER_FIELDS: [(&str, &str); 3] = [
 /// Sources of an environment variable that give nothing here, and why.
 const ENV_FIELDS: [(&str, &str); 1] = [("fileKeyRef", "variables are not read from files")];
 /// Fields of a service spec that have no effect here, and why.
-const SERVICE_FIELDS: [(&str, &str); 4] = [
+const SERVICE_FIELDS: [(&str, &str); 3] = [
     ("loadBalancerIP", "load balancers choose their addresses"),
     ("loadBalancerSourceRanges", "load balancers let everyone in"),
     ("loadBalancerClass", "nothing implements it"),
-    ("trafficDistribution", "all endpoints are equally near"),
 ];
 
 const NODE_LABELS: [(&str, &str); 5] = [

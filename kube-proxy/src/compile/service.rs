@@ -15,6 +15,8 @@ const DEFAULT_AFFINITY_SECONDS: u32 = 10_800;
 pub(super) struct ServicePorts {
     pub(super) uid: Option<String>,
     pub(super) rules: BTreeMap<String, ServiceRule>,
+    /// `healthCheckNodePort`, where it is served.
+    pub(super) health_check: Option<u16>,
     /// Ports of protocols that are not carried.
     pub(super) unsupported: Vec<(i32, String)>,
 }
@@ -44,8 +46,15 @@ impl ServicePorts {
         } else {
             vec![]
         };
-        let mut ports =
-            Self { uid: service.metadata.uid.clone(), rules: BTreeMap::new(), unsupported: vec![] };
+        let number = |port: i32| u16::try_from(port).ok().filter(|port| *port != 0);
+        let checked =
+            type_ == "LoadBalancer" && spec.external_traffic_policy.as_deref() == Some("Local");
+        let mut ports = Self {
+            uid: service.metadata.uid.clone(),
+            rules: BTreeMap::new(),
+            health_check: spec.health_check_node_port.filter(|_| checked).and_then(number),
+            unsupported: vec![],
+        };
         for port in &spec.ports {
             let protocol = match port.protocol.as_deref() {
                 None | Some("TCP") => Protocol::Tcp,
@@ -55,7 +64,6 @@ impl ServicePorts {
                     continue;
                 }
             };
-            let number = |port: i32| u16::try_from(port).ok().filter(|port| *port != 0);
             let Some(own_port) = number(port.port) else { continue };
             let rule = ServiceRule {
                 protocol,

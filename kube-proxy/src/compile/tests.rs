@@ -1,3 +1,5 @@
+mod events;
+
 use super::*;
 
 fn parse<T: serde::de::DeserializeOwned>(json: &str) -> T {

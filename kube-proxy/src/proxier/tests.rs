@@ -3,6 +3,7 @@ use std::path::Path;
 use client::{Client, events::EventRecorder};
 use cni::{
     node_service,
+    rules::RuleSet,
     userspace::{Fabric, FabricConfig, HostPorts, Node, NodeConfig, RuleChange},
 };
 use component_base::{
@@ -32,7 +33,7 @@ impl World {
         let (shutdown, clock) = (Shutdown::new(), Clock::real());
         let metrics = Metrics::new(&Registry::new());
         let remembered = remembered.map(|rules| serde_json::from_str(rules).unwrap());
-        let knowledge = Knowledge::new(remembered, metrics.clone());
+        let knowledge = Knowledge::new("node-1", remembered, metrics.clone(), clock.clone());
         let nowhere = Endpoint::Unix { path: folder.path().join("no-api.sock") };
         let client = Client::new(&nowhere).unwrap();
         let recorder = EventRecorder::start(&client, &clock, "kube-proxy", None, &shutdown);
@@ -42,11 +43,11 @@ impl World {
             clock: clock.clone(),
             shutdown: shutdown.clone(),
             min_sync_period: Duration::from_millis(1),
-            cache_file: Some(folder.path().join("rules.json")),
+            cache: Some(Cache::new(folder.path().join("rules.json"))),
             metrics,
             reporter: Reporter::new(recorder),
+            health_checks: HealthChecks::new(Arc::default(), shutdown.clone()),
             in_step: Arc::default(),
-            cache_is_stale: false,
         };
         let token = shutdown.token().clone();
         shutdown.spawn("proxier", async move {
@@ -150,6 +151,12 @@ async fn a_node_gets_everything_once_and_then_changes() {
         .knowledge
         .learn(None, |compiler| compiler.remove_service(&ObjectKey::new("default", "web-0")));
     node.has(3, 2).await;
+    // What is in force is also in the file, without anybody having ended in order.
+    let cache = world.folder.path().join("rules.json");
+    let in_force = node.node.rules().rules;
+    until("the rules are kept", || crate::cache::read(&cache).as_ref() == Some(&in_force)).await;
+    let text = std::fs::read_to_string(&cache).unwrap();
+    assert_eq!(text.lines().count(), 3, "the rules, and two changes: {text}");
     world.stop(node).await;
 }
 
@@ -190,7 +197,8 @@ async fn without_the_api_a_fresh_node_gets_the_rules_of_an_earlier_life() {
     node.has(2, 2).await;
     assert!(!node.node.rules().rules.services.contains_key(&"default/old".parse().unwrap()));
     let cache = world.folder.path().join("rules.json");
-    let kept = |path: &Path| read_cache(path).is_some_and(|rules| rules.services.len() == 2);
+    let kept =
+        |path: &Path| crate::cache::read(path).is_some_and(|rules| rules.services.len() == 2);
     until("the rules are kept", || kept(&cache)).await;
     world.stop(node).await;
 }

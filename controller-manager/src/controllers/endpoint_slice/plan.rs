@@ -8,7 +8,10 @@ use std::{
 use apimachinery::{
     api::{
         core::{Container, Node, ObjectReference, Pod, Service, ServicePort},
-        discovery::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
+        discovery::{
+            Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode,
+            ForZone,
+        },
         meta::{ObjectMeta, OwnerReference},
     },
     int_or_string::IntOrString,
@@ -280,6 +283,7 @@ fn endpoint(pod: &Pod, service: &Service, node: &dyn Fn(&str) -> Option<Arc<Node
             terminating: Some(terminating),
         }),
         hostname,
+        hints: hints(service, pod.spec.node_name.as_deref(), zone.as_deref()),
         node_name: pod.spec.node_name.clone(),
         target_ref: Some(ObjectReference {
             kind: Some("Pod".into()),
@@ -291,6 +295,26 @@ fn endpoint(pod: &Pod, service: &Service, node: &dyn Fn(&str) -> Option<Arc<Node
         zone,
         ..Endpoint::default()
     }
+}
+
+/// Who should prefer an endpoint on this node and in this zone, by the Service's `trafficDistribution`. A zone that is
+/// not known leaves the hint out, and proxies heed hints only where all endpoints have them.
+fn hints(service: &Service, node: Option<&str>, zone: Option<&str>) -> Option<EndpointHints> {
+    let same_node = match service.spec.traffic_distribution.as_deref()? {
+        "PreferSameNode" => true,
+        "PreferClose" | "PreferSameZone" => false,
+        _ => return None,
+    };
+    let name = |name: &str| name.to_owned();
+    let hints = EndpointHints {
+        for_nodes: node
+            .filter(|_| same_node)
+            .map(|n| ForNode { name: name(n) })
+            .into_iter()
+            .collect(),
+        for_zones: zone.map(|z| ForZone { name: name(z) }).into_iter().collect(),
+    };
+    (hints != EndpointHints::default()).then_some(hints)
 }
 
 /// The Service's ports as this pod resolves them; a named port that it lacks is left out: `getEndpointPorts`.

@@ -254,8 +254,7 @@ fn warnings_and_fields() {
     rows! { check_warnings(&Service, &base());
         => [];
         "spec.clusterIP" = "None", "spec.sessionAffinity" = "ClientIP" => ["spec.SessionAffinity is ignored when spec.clusterIP is \"None\""];
-        "spec.trafficDistribution" = "PreferClose"
-            => ["spec.trafficDistribution: has no effect in kube-mini: all endpoints are equally near"];
+        "spec.trafficDistribution" = "PreferClose" => [];
     }
     let service = created(&Service, &base(), &[("spec.clusterIP", json!("10.96.0.7"))]);
     assert_eq!(

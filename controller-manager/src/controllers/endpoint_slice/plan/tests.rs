@@ -151,6 +151,26 @@ fn endpoints_know_where_they_are_and_how_they_are_called() {
 }
 
 #[test]
+fn traffic_distribution_becomes_hints() {
+    for (distribution, on_node, expected) in [
+        (None, "a", (vec![], vec![])),
+        (Some("PreferClose"), "a", (vec!["z1"], vec![])),
+        (Some("PreferSameZone"), "a", (vec!["z1"], vec![])),
+        (Some("PreferSameNode"), "a", (vec!["z1"], vec!["a"])),
+        // A node without a zone.
+        (Some("PreferClose"), "b", (vec![], vec![])),
+        (Some("PreferSameNode"), "b", (vec![], vec!["b"])),
+    ] {
+        let spec = json!({"trafficDistribution": distribution});
+        let plan = run(&service(&spec), &[pod(&format!("p ip=10.0.0.1 on={on_node}"))], &[]);
+        let hints = plan.create[0].endpoints[0].hints.clone().unwrap_or_default();
+        let zones: Vec<&str> = hints.for_zones.iter().map(|zone| zone.name.as_str()).collect();
+        let nodes: Vec<&str> = hints.for_nodes.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!((zones, nodes), expected, "{distribution:?} {on_node}");
+    }
+}
+
+#[test]
 fn slices_carry_the_services_labels_and_owner() {
     let mut service = service(&json!({}));
     service.metadata.labels.insert(SERVICE_NAME.into(), "forged".into());
