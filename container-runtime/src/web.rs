@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cni::network::PodListener;
@@ -14,12 +15,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::program::ContainerContext;
 
 /// Largest request body that a server here reads.
 const BODY_LIMIT: usize = 8 * 1024 * 1024;
+
+/// How long after SIGTERM a caller who has said nothing yet may begin.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// A request with its whole body and the addresses of its connection.
 pub(crate) struct Received {
@@ -53,17 +57,22 @@ pub(crate) async fn listen(context: &ContainerContext, port: u16) -> io::Result<
     context.network.listen_tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await
 }
 
-/// Serves until SIGTERM, then lets requests under way finish.
-pub(crate) async fn serve<H, F>(context: &ContainerContext, listener: PodListener, handler: H)
+/// Serves until SIGTERM; then new callers are refused, and those who have come get their answers.
+pub(crate) async fn serve<H, F>(context: &ContainerContext, mut listener: PodListener, handler: H)
 where
     H: Fn(Received) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     let connections = TaskTracker::new();
+    let mut ending = false;
     loop {
         let (stream, peer) = tokio::select! {
             biased;
-            () = context.signals.terminated() => break,
+            () = context.signals.terminated(), if !ending => {
+                ending = true;
+                listener.close();
+                continue;
+            }
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) if error.kind() == io::ErrorKind::NetworkDown => break,
@@ -76,7 +85,11 @@ where
         let handler = handler.clone();
         let signals = context.signals.clone();
         let clock = context.clock.clone();
+        let patience = context.clock.clone();
+        let asked = CancellationToken::new();
+        let first = asked.clone();
         let service = service_fn(move |request: Request<Incoming>| {
+            first.cancel();
             let handler = handler.clone();
             let date = http_date(clock.now());
             async move {
@@ -98,9 +111,14 @@ where
                 .half_close(true)
                 .serve_connection(TokioIo::new(stream), service);
             let mut connection = std::pin::pin!(connection);
+            // hyper would turn away at once who has not been heard yet.
+            let ending = async {
+                signals.terminated().await;
+                let _ = patience.timeout(LAST_WORDS, asked.cancelled()).await;
+            };
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
-                () = signals.terminated() => {
+                () = ending => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }
@@ -111,7 +129,6 @@ where
         });
         context.spawn(connection);
     }
-    drop(listener);
     connections.close();
     connections.wait().await;
 }
