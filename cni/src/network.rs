@@ -95,6 +95,7 @@ struct Shared {
     identity: SandboxIdentity,
     network: Arc<dyn SandboxNetwork>,
     hosts: ArcSwap<HostsFile>,
+    resolv_conf: ArcSwap<String>,
     resolver: ArcSwap<Option<Arc<dyn Resolver>>>,
 }
 
@@ -114,6 +115,7 @@ impl Sandbox {
                 identity,
                 network,
                 hosts: ArcSwap::from_pointee(hosts),
+                resolv_conf: ArcSwap::default(),
                 resolver: ArcSwap::from_pointee(None),
             }),
             gate: None,
@@ -213,8 +215,15 @@ impl Sandbox {
         self.shared.hosts.store(Arc::new(HostsFile::parse(text)));
     }
 
-    /// Sets what is asked for names that the hosts file does not know (the pod's resolv.conf, once there is DNS).
-    pub fn set_resolver(&self, resolver: Arc<dyn Resolver>) {
+    /// Returns the text of the pod's `/etc/resolv.conf`; empty when nobody has said who is to be asked.
+    #[must_use]
+    pub fn resolv_conf(&self) -> String {
+        self.shared.resolv_conf.load().to_string()
+    }
+
+    /// Replaces the pod's `/etc/resolv.conf`, and sets who is asked, by it, for names that the hosts file does not know.
+    pub fn set_resolver(&self, resolv_conf: impl Into<String>, resolver: Arc<dyn Resolver>) {
+        self.shared.resolv_conf.store(Arc::new(resolv_conf.into()));
         self.shared.resolver.store(Arc::new(Some(resolver)));
     }
 }

@@ -123,7 +123,12 @@ pub struct ImageCatalogue {
     bare: Arc<ImageFiles>,
     /// Images by full name, so that all containers of an image share one.
     made: Arc<Mutex<BTreeMap<String, Arc<Image>>>>,
+    /// Commands that others have added to the userland.
+    commands: Arc<Commands>,
 }
+
+/// Further commands of the userland, by name.
+pub(crate) type Commands = BTreeMap<&'static str, Arc<dyn Program>>;
 
 impl Default for ImageCatalogue {
     fn default() -> Self {
@@ -142,6 +147,7 @@ impl ImageCatalogue {
             userland: Arc::new(programs::base::files(true)),
             bare: Arc::new(programs::base::files(false)),
             made: Arc::default(),
+            commands: Arc::default(),
         };
         for (names, definition) in programs::IMAGES {
             for name in *names {
@@ -151,6 +157,13 @@ impl ImageCatalogue {
             }
         }
         catalogue
+    }
+
+    /// Adds a command to the userland of all images that have one; it stands before ours of the same name.
+    pub fn register_command(&mut self, name: &'static str, program: impl Program) {
+        self.made = Arc::default();
+        programs::base::command(Arc::make_mut(&mut self.userland), name);
+        Arc::make_mut(&mut self.commands).insert(name, Arc::new(program));
     }
 
     /// Registers a Program as an image. A name without a tag stands for every tag.
@@ -251,6 +264,7 @@ impl ImageCatalogue {
             env,
             working_dir: definition.working_dir,
             userland: definition.userland,
+            commands: Arc::clone(&self.commands),
             executables: definition.executables,
             files: Arc::new(files),
             size_bytes: definition.size_bytes,

@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::catalogue::Commands;
 use crate::files::ImageFiles;
 use crate::program::Program;
+use crate::shell;
 
 /// A parsed and normalised image name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -178,6 +180,8 @@ pub struct Image {
     pub userland: bool,
     /// Its Programs.
     pub executables: Executables,
+    /// Commands beside the userland's own.
+    pub(crate) commands: Arc<Commands>,
     /// Files of the root filesystem, shared by all containers of the image.
     pub files: Arc<ImageFiles>,
     /// Size that a node reports for the image, in bytes.
@@ -199,6 +203,13 @@ impl Image {
             (false, _) => (command, args),
         };
         entry.iter().chain(rest).cloned().collect()
+    }
+
+    /// The userland's command of this name or path, if the image has a userland and that the command.
+    pub(crate) fn command(&self, name: &str) -> Option<Arc<dyn Program>> {
+        let base = name.rsplit('/').next().unwrap_or(name);
+        let added = || self.commands.get(base).cloned();
+        self.userland.then(|| added().or_else(|| shell::command(name))).flatten()
     }
 
     /// The Program that the image has under this executable's name or path.

@@ -39,7 +39,7 @@ pub(crate) fn find(
     context: &ContainerContext,
     name: &str,
 ) -> Result<Arc<dyn Program>, LaunchError> {
-    let command = || context.image.userland.then(|| shell::command(name)).flatten();
+    let command = || context.image.command(name);
     let files = &context.files;
     if name.contains('/') {
         let path = join(&context.working_dir, name);

@@ -15,6 +15,7 @@
 //! | [`exchange`], `upstream` | asking other servers |
 //! | [`resolver`] | the pods' side: `/etc/resolv.conf` and [`cni::network::Resolver`] |
 //! | [`program`], [`in_cluster`] | the image, and its way to the API |
+//! | [`tools`] | `nslookup`, `dig` and `host` of the pods' shells |
 //!
 //! Messages are read and written by hickory-proto; names, records and verdicts are ours.
 //!
@@ -32,6 +33,7 @@ pub mod resolver;
 pub mod server;
 #[cfg(test)]
 mod testing;
+pub mod tools;
 mod upstream;
 pub mod watch;
 

@@ -16,6 +16,7 @@ use crate::{
     health::Pages,
     metrics::Metrics,
     records::{Directory, Zone},
+    resolver::ResolvConf,
     server::{Limits, Server, ServerConfig},
     watch,
 };
@@ -32,7 +33,8 @@ pub struct CoreDnsConfig {
     pub domain: Name,
     /// Lifetime of records, in seconds.
     pub ttl: u32,
-    /// Servers of other zones, asked over the pod's network. None: other zones are refused.
+    /// Servers of other zones, asked over the pod's network. Empty: those of the container's `/etc/resolv.conf`, and when
+    /// that names none other zones are refused.
     pub upstreams: Vec<SocketAddr>,
     /// How long it goes on serving after SIGTERM, until nobody is sent here any more.
     pub lameduck: Duration,
@@ -106,6 +108,17 @@ impl Program for CoreDns {
     }
 }
 
+/// kubeadm's `forward . /etc/resolv.conf`. An address of the loopback would be the container's own: nobody is there, or
+/// we are.
+fn upstreams(config: &CoreDnsConfig, context: &ContainerContext) -> Vec<SocketAddr> {
+    if !config.upstreams.is_empty() {
+        return config.upstreams.clone();
+    }
+    let text = context.files.read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let servers = ResolvConf::parse(&text).nameservers.into_iter();
+    servers.filter(|ip| !ip.is_loopback()).map(|ip| SocketAddr::new(ip, 53)).collect()
+}
+
 async fn serve(config: &CoreDnsConfig, context: &ContainerContext) -> io::Result<()> {
     if let Some(flag) = context.args.get(1) {
         let unknown = format!("flag provided but not supported here: {flag}");
@@ -121,7 +134,7 @@ async fn serve(config: &CoreDnsConfig, context: &ContainerContext) -> io::Result
     let server = ServerConfig {
         records: Arc::clone(&records),
         clock: context.clock.clone(),
-        upstreams: config.upstreams.clone(),
+        upstreams: upstreams(config, context),
         limits: Limits::default(),
         metrics: Metrics::new(&registry),
     };

@@ -35,6 +35,11 @@ pub fn table(assembly: &Assembly<'_>) -> Vec<ComponentSpec> {
     specs
 }
 
+/// The address of the cluster's DNS.
+pub const CLUSTER_DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+/// Where the host's name servers stand: with systemd-resolved the usual file names only that one, on the loopback.
+const HOST_RESOLV_CONF: &[&str] = &["/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"];
+
 /// The programs that a cluster needs.
 pub const PROGRAMS: &[&str] =
     &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet-sim", "kube-proxy"];
@@ -123,6 +128,10 @@ impl Assembly<'_> {
                 ("cluster-name", self.config.name.clone()),
                 ("api-server", format!("127.0.0.1:{}", self.config.api_port)),
                 ("cluster-cidr", self.config.cluster_cidr.clone()),
+                ("cluster-dns", CLUSTER_DNS.to_string()),
+                ("coredns-client-certificate", self.pki("coredns.crt")),
+                ("coredns-client-key", self.pki("coredns.key")),
+                ("certificate-authority", self.pki("ca.crt")),
                 ("health-socket", self.run(&format!("kubelet-{number}-health.sock"))),
             ],
         );
@@ -131,6 +140,9 @@ impl Assembly<'_> {
         }
         if self.allow_egress {
             spec.args.push("--allow-egress".into());
+            // Who may not leave the cluster has nobody to ask outside.
+            let file = HOST_RESOLV_CONF.iter().map(Path::new).find(|path| path.is_file());
+            spec.args.extend(file.map(|path| format!("--resolv-conf={}", show(path))));
         }
         spec
     }

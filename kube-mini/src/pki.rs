@@ -9,6 +9,7 @@
 //! | `controller-manager.kubeconfig` | `system:kube-controller-manager` | the controller manager |
 //! | `node-N.kubeconfig` | `system:node:node-N`, `system:nodes` | that node's kubelet |
 //! | `proxy.kubeconfig` | `system:kube-proxy` | every kube-proxy |
+//! | `coredns` | `system:serviceaccount:kube-system:coredns`, `system:serviceaccounts` | the cluster's DNS, in the place of its token |
 //! | `../kubeconfig` | `kubernetes-admin`, `system:masters` | the user |
 //!
 //! The authority is made once. Everything else is made anew at each `up`: it costs a millisecond each, and a certificate
@@ -41,6 +42,11 @@ const API_NAMES: &[&str] = &[
 const API_ADDRESSES: &[Ipv4Addr] =
     &[Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 96, 0, 1), Ipv4Addr::new(192, 168, 1, 100)];
 
+/// Who the cluster's DNS is to the API server: its ServiceAccount.
+pub const COREDNS_USER: &str = "system:serviceaccount:kube-system:coredns";
+/// Its group. A certificate has room for one: that of its namespace, which a token would have too, is left out.
+pub const COREDNS_GROUPS: &[&str] = &["system:serviceaccounts"];
+
 /// Writes all certificates and kubeconfigs, and gives the administrator's.
 ///
 /// # Errors
@@ -57,6 +63,9 @@ pub fn write(
     store(&dir, "apiserver", &authority.issue(&serving, clock.now())?)?;
     let kubelet_client = CertSpec::client("kube-apiserver-kubelet-client", &["system:masters"]);
     store(&dir, "apiserver-kubelet-client", &authority.issue(&kubelet_client, clock.now())?)?;
+
+    let coredns = CertSpec::client(COREDNS_USER, COREDNS_GROUPS);
+    store(&dir, "coredns", &authority.issue(&coredns, clock.now())?)?;
 
     let server = format!("https://127.0.0.1:{}", config.api_port);
     let kubeconfig = |user: &str, groups: &[&str]| -> anyhow::Result<Kubeconfig> {

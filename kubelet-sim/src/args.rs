@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -17,10 +17,20 @@ use cni::{
 use component_base::{
     clock::Clock,
     kubeconfig::{self, Overrides},
+    tls::KeyPair,
     transport::Listener,
 };
 use container_runtime::{ImageCatalogue, ImagePattern, PullError};
-use kubelet_sim::{Config, NodeSetup, node::NodeSettings, node_address};
+use dns::{
+    CoreDns, CoreDnsConfig, PodResolver,
+    in_cluster::{self, Credentials},
+};
+use kubelet_sim::{
+    Config, NodeSetup,
+    names::{self, Names},
+    node::NodeSettings,
+    node_address,
+};
 
 /// Runs the pods of one simulated node, or of many.
 #[derive(Parser)]
@@ -66,6 +76,24 @@ pub(crate) struct Args {
     /// several times.
     #[arg(long, value_name = "PATTERN")]
     unpullable_images: Vec<String>,
+    /// The cluster's DNS servers, for pods.
+    #[arg(long, value_delimiter = ',')]
+    cluster_dns: Vec<IpAddr>,
+    /// The cluster's domain.
+    #[arg(long, default_value = "cluster.local")]
+    cluster_domain: String,
+    /// The resolv.conf file that pods take over from the node; without it they take over nothing.
+    #[arg(long)]
+    resolv_conf: Option<PathBuf>,
+    /// The certificate by which CoreDNS speaks to the API server; without it that image is as any other.
+    #[arg(long, requires_all = ["coredns_client_key", "certificate_authority"])]
+    coredns_client_certificate: Option<PathBuf>,
+    /// Its key.
+    #[arg(long)]
+    coredns_client_key: Option<PathBuf>,
+    /// The certificate of the authority that the API server's is signed by.
+    #[arg(long)]
+    certificate_authority: Option<PathBuf>,
     /// Lets pods reach addresses outside of the cluster.
     #[arg(long)]
     allow_egress: bool,
@@ -78,6 +106,10 @@ pub(crate) struct Args {
     /// Verbosity of the log, 0 to 10.
     #[arg(short = 'v', default_value_t = 0)]
     pub(crate) verbosity: u8,
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| path.display().to_string())
 }
 
 fn node_range(text: &str) -> Result<(u32, u32), String> {
@@ -111,17 +143,52 @@ impl Args {
         let nodes = (first..=last)
             .map(|number| self.node(number, &network_dir, &streams))
             .collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Config {
+            clock: clock.clone(),
+            nodes,
+            fabric,
+            catalogue: Arc::new(self.catalogue()?),
+            names: Some(self.names(clock)?),
+            streams: Listener::bind_unix(&streams)
+                .with_context(|| format!("listen on {}", streams.display()))?,
+        })
+    }
+
+    /// The images: ours, and the cluster's DNS.
+    fn catalogue(&self) -> anyhow::Result<ImageCatalogue> {
         let mut catalogue = ImageCatalogue::new();
         for pattern in &self.unpullable_images {
             catalogue.refuse(ImagePattern::new(pattern), PullError::NotFound);
         }
-        Ok(Config {
-            clock,
-            nodes,
-            fabric,
-            catalogue: Arc::new(catalogue),
-            streams: Listener::bind_unix(&streams)
-                .with_context(|| format!("listen on {}", streams.display()))?,
+        dns::tools::register(&mut catalogue);
+        if let (Some(certificate), Some(key), Some(authority)) = (
+            &self.coredns_client_certificate,
+            &self.coredns_client_key,
+            &self.certificate_authority,
+        ) {
+            let credentials = Credentials {
+                server: SocketAddr::from((Ipv4Addr::new(10, 96, 0, 1), 443)),
+                ca_pem: read(authority)?,
+                client: KeyPair { cert_pem: read(certificate)?, key_pem: read(key)? },
+            };
+            let connect: dns::program::Connect = Arc::new(move |context| {
+                in_cluster::client(&context.network, &credentials).map_err(|e| e.to_string())
+            });
+            catalogue.register(CoreDns::IMAGE, CoreDns::new(CoreDnsConfig::new(connect)))?;
+        }
+        Ok(catalogue)
+    }
+
+    /// How pods find names.
+    fn names(&self, clock: Clock) -> anyhow::Result<Names> {
+        let node = self.resolv_conf.as_deref().map(read).transpose()?.unwrap_or_default();
+        Ok(Names {
+            cluster_dns: self.cluster_dns.iter().map(IpAddr::to_string).collect(),
+            domain: self.cluster_domain.clone(),
+            node: names::ResolvConf::parse(&node),
+            resolver: Arc::new(move |text| {
+                Arc::new(PodResolver::new(clock.clone(), dns::ResolvConf::parse(text)))
+            }),
         })
     }
 

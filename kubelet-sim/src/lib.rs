@@ -10,6 +10,7 @@
 //! | [`mod@env`], [`volumes`] | environment and files of a container (pure, and nearly so) |
 //! | [`simulation`] | what annotations ask a pod or a node to act out (pure) |
 //! | [`backoff`] | how long a crashing container waits (pure) |
+//! | [`names`] | `/etc/resolv.conf` of a pod (pure) |
 //! | [`worker`] | the one task per pod that acts; [`hooks`] and [`probes`] beside it |
 //! | [`node`] | registration, Lease, and the pods of one node |
 //! | [`statuses`], [`objects`], [`checkpoint`] | the ways to the API server, from it, and over a reboot |
@@ -26,6 +27,7 @@ pub mod env;
 pub mod hooks;
 pub mod images;
 pub mod lifecycle;
+pub mod names;
 pub mod node;
 pub mod objects;
 pub mod probes;

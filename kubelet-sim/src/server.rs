@@ -52,6 +52,8 @@ pub struct Config {
     pub fabric: FabricConfig,
     /// The images.
     pub catalogue: Arc<ImageCatalogue>,
+    /// How pods find names; None: by their hosts files alone.
+    pub names: Option<crate::names::Names>,
     /// Where the API server reaches this kubelet.
     pub streams: Listener,
 }
@@ -98,7 +100,7 @@ impl Server {
     /// Runs the nodes like [`Self::run`], on a network that the nodes of other servers are on, too; the configuration's
     /// own is not looked at.
     pub async fn run_on(self, fabric: &Fabric, shutdown: Shutdown) {
-        let Config { clock, nodes, catalogue, streams, .. } = self.config;
+        let Config { clock, nodes, catalogue, names, streams, .. } = self.config;
         let service = KubeletStreams::new(clock.clone());
         let runtime = Runtime::new(clock.clone());
         shutdown.spawn(
@@ -120,6 +122,7 @@ impl Server {
             clock,
             fabric: fabric.clone(),
             catalogue,
+            names,
             service,
             runtime,
             services,
@@ -150,6 +153,7 @@ struct Joined {
     clock: Clock,
     fabric: Fabric,
     catalogue: Arc<ImageCatalogue>,
+    names: Option<crate::names::Names>,
     service: KubeletStreams,
     runtime: Runtime,
     services: Store<Service>,
@@ -219,6 +223,7 @@ async fn run_node(setup: NodeSetup, joined: &Joined, shutdown: Shutdown) -> Resu
         gave_up_on_services: false.into(),
         runtime: joined.runtime.clone(),
         catalogue: joined.catalogue.clone(),
+        names: joined.names.clone(),
         recorder,
         network,
         clock,

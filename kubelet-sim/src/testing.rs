@@ -160,6 +160,7 @@ impl World {
             }],
             fabric: FabricConfig::new(self.clock.clone()),
             catalogue: Arc::new(self.catalogue.clone()),
+            names: None,
             streams,
         };
         self.kubelet = Shutdown::new();

@@ -29,6 +29,7 @@ pub struct Builder {
     pub(crate) durable: bool,
     pub(crate) allow_egress: bool,
     pub(crate) loopback: bool,
+    pub(crate) dns: bool,
     pub(crate) wait: bool,
     pub(crate) clock: Option<Clock>,
     pub(crate) catalogue: ImageCatalogue,
@@ -45,6 +46,7 @@ impl Default for Builder {
             durable: false,
             allow_egress: false,
             loopback: false,
+            dns: false,
             wait: true,
             clock: None,
             catalogue: ImageCatalogue::new(),
@@ -85,6 +87,13 @@ impl Builder {
     /// cluster of the machine uses the ports.
     pub fn private_loopback(mut self) -> Self {
         self.loopback = true;
+        self
+    }
+
+    /// Runs the cluster's DNS, and waits until it answers: names of Services resolve in pods. Left out otherwise: few
+    /// tests need it, and all would have its pod among their own.
+    pub fn dns(mut self) -> Self {
+        self.dns = true;
         self
     }
 
@@ -135,7 +144,7 @@ impl Builder {
     /// A component cannot be started, or the options do not fit the runner.
     pub async fn start(self) -> anyhow::Result<TestCluster> {
         anyhow::ensure!(self.nodes <= 100, "a test cluster has at most 100 nodes");
-        let (wait, timeout) = (self.wait, self.timeout);
+        let (wait, dns, timeout) = (self.wait, self.dns, self.timeout);
         let clock = self.clock.clone().unwrap_or_else(Clock::real);
         let parts = Arc::new(Parts::new(&self, clock)?);
         let running = match self.runner {
@@ -147,6 +156,10 @@ impl Builder {
         cluster.start_all().await?;
         if wait {
             cluster.wait_nodes_ready(timeout).await;
+        }
+        if dns {
+            kube_mini::addons::create_missing(cluster.client(), dns::program::MANIFEST).await?;
+            cluster.wait_ready("kube-system/coredns").await;
         }
         Ok(cluster)
     }

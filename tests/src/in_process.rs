@@ -34,7 +34,14 @@ use component_base::{
     transport::{Endpoint, InProcessConnector, Listener, channel},
 };
 use container_runtime::ImageCatalogue;
-use kubelet_sim::{NodeSetup, node::NodeSettings, node_address};
+use dns::{CoreDns, CoreDnsConfig, PodResolver};
+use kube_mini::{components::CLUSTER_DNS, pki};
+use kubelet_sim::{
+    NodeSetup,
+    names::{Names, ResolvConf},
+    node::NodeSettings,
+    node_address,
+};
 use parking_lot::Mutex;
 use tokio::runtime::{Handle, Runtime};
 use tokio_util::{
@@ -282,7 +289,8 @@ impl Shared {
             clock: self.parts.clock.clone(),
             nodes: vec![self.node(number, format!("unix://{}", socket.display()), rules)?],
             fabric: self.fabric_config.clone(),
-            catalogue: self.catalogue.clone(),
+            catalogue: Arc::new(self.images()?),
+            names: Some(self.names()),
             streams,
         })?;
         let fabric = self.fabric.clone();
@@ -290,6 +298,27 @@ impl Shared {
             .clone()
             .spawn("kubelet-sim", async move { server.run_on(&fabric, shutdown).await });
         Ok(())
+    }
+
+    /// The test's images, and the cluster's DNS.
+    fn images(&self) -> anyhow::Result<ImageCatalogue> {
+        let mut catalogue = ImageCatalogue::clone(&self.catalogue);
+        dns::tools::register(&mut catalogue);
+        let client = self.client(pki::COREDNS_USER, pki::COREDNS_GROUPS, "coredns");
+        catalogue.register(CoreDns::IMAGE, CoreDns::new(CoreDnsConfig::with_client(client)))?;
+        Ok(catalogue)
+    }
+
+    fn names(&self) -> Names {
+        let clock = self.parts.clock.clone();
+        Names {
+            cluster_dns: vec![CLUSTER_DNS.to_string()],
+            domain: "cluster.local".to_owned(),
+            node: ResolvConf::default(),
+            resolver: Arc::new(move |text| {
+                Arc::new(PodResolver::new(clock.clone(), dns::ResolvConf::parse(text)))
+            }),
+        }
     }
 
     fn node(

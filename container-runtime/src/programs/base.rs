@@ -48,13 +48,18 @@ pub(crate) fn files(userland: bool) -> ImageFiles {
         }
         files.file("/etc/os-release", OS_RELEASE);
         for name in shell::command_names() {
-            files.add(&format!("/bin/{name}"), Kind::Executable, 0o755);
-            if !IN_BIN.contains(&name) {
-                files.add(&format!("/usr/bin/{name}"), Kind::Executable, 0o755);
-            }
+            command(&mut files, name);
         }
     }
     files
+}
+
+/// The executable of a command.
+pub(crate) fn command(files: &mut ImageFiles, name: &str) {
+    files.add(&format!("/bin/{name}"), Kind::Executable, 0o755);
+    if !IN_BIN.contains(&name) {
+        files.add(&format!("/usr/bin/{name}"), Kind::Executable, 0o755);
+    }
 }
 
 /// The image's own executables.

@@ -60,7 +60,7 @@ pub struct ContainerSpec {
     pub env: Vec<(String, String)>,
     /// `workingDir`; the image's when `None`.
     pub working_dir: Option<String>,
-    /// Volumes and kubelet-made files. `/etc/hosts` is taken from the sandbox unless mounted.
+    /// Volumes and kubelet-made files. `/etc/hosts` and `/etc/resolv.conf` are taken from the sandbox unless mounted.
     pub mounts: Vec<Mount>,
     /// The pod's network.
     pub network: Sandbox,
@@ -509,9 +509,13 @@ fn termination_message(files: &FileSystem, path: &str) -> String {
 
 /// Adds the files every container has unless the kubelet mounts its own.
 fn standard_mounts(mut mounts: Vec<Mount>, network: &Sandbox, hostname: &str) -> Vec<Mount> {
-    let texts = [("/etc/hosts", network.hosts_file()), ("/etc/hostname", format!("{hostname}\n"))];
+    let texts = [
+        ("/etc/hosts", network.hosts_file()),
+        ("/etc/hostname", format!("{hostname}\n")),
+        ("/etc/resolv.conf", network.resolv_conf()),
+    ];
     for (path, text) in texts {
-        if !mounts.iter().any(|mount| mount.path == path) {
+        if !text.is_empty() && !mounts.iter().any(|mount| mount.path == path) {
             let source = MountSource::Text { content: text.into(), mode: 0o644 };
             mounts.push(Mount { path: path.to_owned(), source, read_only: true });
         }

@@ -69,7 +69,6 @@ pub(crate) const COMMANDS: &[(&str, Run)] = &[
     ("mv", |c| boxed(file::mv(c))),
     ("nc", |c| boxed(nc::nc(c))),
     ("nproc", |c| boxed(identity::nproc(c))),
-    ("nslookup", |c| boxed(network::nslookup(c))),
     ("ping", |c| boxed(ping::ping(c))),
     ("printenv", |c| boxed(process::printenv(c))),
     ("printf", |c| boxed(text::printf(c))),

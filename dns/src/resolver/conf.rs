@@ -89,7 +89,7 @@ impl ResolvConf {
     }
 
     /// The full names to try, in this order. What is no name has none.
-    pub(super) fn candidates(&self, name: &str) -> Vec<Name> {
+    pub(crate) fn candidates(&self, name: &str) -> Vec<Name> {
         let Ok(relative) = Name::from_ascii(name) else { return Vec::new() };
         if relative.is_root() || name.is_empty() {
             return Vec::new();

@@ -67,7 +67,7 @@ async fn finds_addresses_over_the_pods_network() {
     world.serve(some_records(), vec![]).await;
     let conf = ResolvConf::cluster_first(DNS.parse().unwrap(), "default", "cluster.local");
     let resolver = PodResolver::new(world.clock.clone(), conf);
-    world.client.set_resolver(Arc::new(resolver));
+    world.client.set_resolver("", Arc::new(resolver));
     let check = async |name: &str, expected: Result<usize, io::ErrorKind>| {
         let found = world.client.resolve(name).await;
         let found = found.map(|addresses| addresses.len()).map_err(|error| error.kind());

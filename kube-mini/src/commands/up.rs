@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{ClusterArgs, not_running};
 use crate::{
-    components,
+    addons, components,
     config::{Cidr, ClusterConfig},
     output::{line, note},
     paths::{ClusterPaths, Environment},
@@ -92,7 +92,11 @@ pub(super) async fn run(args: UpArgs, environment: &Environment) -> anyhow::Resu
         .map_err(anyhow::Error::from)?;
     let outcome = await_nodes(&client, &clock, &config, Some(&mut supervisor), &paths).await;
     let outcome = match outcome {
-        Ok(()) => await_proxies(&paths, &clock, &config).await,
+        Ok(()) => {
+            let addons = addons::create_missing(&client, dns::program::MANIFEST);
+            let proxies = await_proxies(&paths, &clock, &config);
+            futures::try_join!(addons, proxies).map(drop)
+        }
         Err(e) => Err(e),
     };
     if let Err(e) = outcome {

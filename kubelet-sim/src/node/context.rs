@@ -65,6 +65,8 @@ pub struct NodeContext {
     pub catalogue: Arc<ImageCatalogue>,
     /// The node's network.
     pub network: userspace::Node,
+    /// How pods find names; None: by their hosts files alone.
+    pub names: Option<crate::names::Names>,
     /// Statuses on their way.
     pub statuses: Statuses,
     /// What survives a reboot.

@@ -129,6 +129,7 @@ impl PodWorker {
                 Ok(sandbox) => {
                     self.open_host_ports(&sandbox);
                     self.shared.write().sandbox = Some(sandbox.clone());
+                    crate::names::set_resolver(&self.node, &self.pod, &sandbox);
                     self.sandbox = Some(sandbox);
                 }
                 Err(e) => {

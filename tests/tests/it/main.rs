@@ -7,6 +7,8 @@
 //! | [`launcher`] | `kube-mini` as a user types it: the documents' commands, down and up, clusters side by side |
 //! | [`commands`] | kubectl-mini against the real kubectl |
 //! | [`traffic`] | who reaches whom, and as whom |
+//! | [`rollouts`] | updates and scaling under load lose no request |
+//! | [`dns`] | names in pods |
 //! | [`scheduling`] | the scheduler explains itself, and another takes over |
 //! | [`side_by_side`] | clusters that do not meet |
 //! | [`durability`] | `kill -9` of the API server; large objects |
@@ -28,6 +30,7 @@ mod chaos;
 mod churn;
 mod commands;
 mod consistency;
+mod dns;
 mod documents;
 mod durability;
 mod harness;
@@ -35,6 +38,7 @@ mod launcher;
 mod node_loss;
 mod rest;
 mod restart;
+mod rollouts;
 mod scheduling;
 mod security;
 mod side_by_side;

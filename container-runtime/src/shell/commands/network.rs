@@ -1,4 +1,4 @@
-//! `ip`, `nslookup`, `getent`: what the pod's network looks like.
+//! `ip`, `getent`: what the pod's network looks like.
 
 use std::fmt::Write;
 use std::io;
@@ -112,49 +112,6 @@ pub(super) fn hint(error: &io::Error) -> String {
     match text.find(" (this cluster") {
         Some(start) => text[start..].to_owned(),
         None => String::new(),
-    }
-}
-
-fn nameserver(context: &ContainerContext) -> Option<String> {
-    let text = context.files.read_to_string("/etc/resolv.conf").ok()?;
-    text.lines()
-        .find_map(|line| line.strip_prefix("nameserver "))
-        .map(|server| server.trim().to_owned())
-}
-
-pub(super) async fn nslookup(context: ContainerContext) -> Outcome {
-    let operands: Vec<&String> =
-        context.args[1..].iter().filter(|word| !word.starts_with('-')).collect();
-    let Some(name) = operands.first() else {
-        return fail(&context, 1, "nslookup: usage: nslookup HOST").await;
-    };
-    if operands.len() > 1 {
-        return fail(&context, 1, "nslookup: asking another server is not supported").await;
-    }
-    let answer = context.network.resolve(name).await;
-    if let Some(server) = nameserver(&context) {
-        let head = format!("Server:\t\t{server}\nAddress:\t{server}:53\n\n");
-        context.stdout.write_all(head).await?;
-    }
-    match answer {
-        Ok(addresses) => {
-            let mut text = String::new();
-            for address in addresses {
-                // Writing to a string cannot fail.
-                let _ = write!(text, "Name:\t{name}\nAddress: {address}\n");
-            }
-            context.stdout.write_all(text + "\n").await?;
-            Ok(0)
-        }
-        Err(error) => {
-            let hint = hint(&error);
-            if hint.is_empty() {
-                let line = format!("** server can't find {name}: NXDOMAIN\n\n");
-                context.stdout.write_all(line).await?;
-                return Ok(1);
-            }
-            fail(&context, 1, format!("nslookup: can't resolve '{name}'{hint}")).await
-        }
     }
 }
 
