@@ -153,7 +153,7 @@ async fn rest_speaks_http() {
     .await;
     check("PUT", MAPS, &[], "{}", 405).await;
     check("GET", "/api/v1/namespaces/default/unknown", &[], "", 404).await;
-    check("POST", "/api/v1/namespaces/default/serviceaccounts/a/token", &[], "no body", 404).await;
+    check("POST", "/api/v1/namespaces/default/serviceaccounts/a/token", &[], "no body", 400).await;
     check("GET", "/nothing", &[], "", 404).await;
     check("GET", &format!("{MAPS}?limit=x"), &[], "", 400).await;
     check("POST", &format!("{MAPS}?dryRun=some"), &[], "{}", 400).await;
