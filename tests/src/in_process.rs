@@ -196,16 +196,7 @@ impl Shared {
         match component {
             Component::ApiServer => self.start_api(shutdown).await,
             Component::ControllerManager => {
-                let server = controller_manager::Server::new(controller_manager::Config {
-                    client: self.client(
-                        "system:kube-controller-manager",
-                        &[],
-                        "kube-controller-manager",
-                    ),
-                    clock: self.parts.clock.clone(),
-                    cluster_cidr: self.parts.config.cluster_cidr.clone(),
-                });
-                shutdown.clone().spawn("kube-controller-manager", server.run(shutdown));
+                self.start_controller_manager(shutdown);
                 Ok(())
             }
             Component::Scheduler => {
@@ -215,6 +206,32 @@ impl Shared {
             Component::Kubelet(node) => self.start_kubelet(node, shutdown),
             Component::KubeProxy(node) => self.start_proxy(node, shutdown),
         }
+    }
+
+    /// On a virtual clock it leads without an election: each renewal would be a step of the clock.
+    fn start_controller_manager(&self, shutdown: Shutdown) {
+        let name = "kube-controller-manager";
+        let config = controller_manager::Config {
+            client: self.client("system:kube-controller-manager", &[], name),
+            clock: self.parts.clock.clone(),
+            cluster_cidr: self.parts.config.cluster_cidr.clone(),
+        };
+        let options = controller_manager::Options {
+            root_ca: Some(self.parts.authority.cert_pem().to_owned()),
+            ..controller_manager::Options::default()
+        };
+        let identity = Identity::fresh("test-cluster", &self.parts.clock);
+        let election = leader_election::Config::component(name, identity.name());
+        let in_memory = self.in_memory;
+        shutdown.clone().spawn(name, async move {
+            let server =
+                || controller_manager::Server::new(config.clone()).with_options(options.clone());
+            if in_memory {
+                return server().run(shutdown).await;
+            }
+            // Who loses the leadership ends; here nobody else starts it afresh.
+            while server().run_elected(&election, shutdown.clone()).await.is_err() {}
+        });
     }
 
     async fn start_api(&self, shutdown: Shutdown) -> anyhow::Result<()> {

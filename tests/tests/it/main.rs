@@ -10,6 +10,7 @@
 //! | [`rollouts`] | updates and scaling under load lose no request |
 //! | [`dns`] | names in pods |
 //! | [`scheduling`] | the scheduler explains itself, and another takes over |
+//! | [`controllers`] | another controller manager takes over; certificates, dead pods, budgets |
 //! | [`side_by_side`] | clusters that do not meet |
 //! | [`durability`] | `kill -9` of the API server; large objects |
 //! | [`consistency`] | everybody reads its own writes |
@@ -30,6 +31,7 @@ mod chaos;
 mod churn;
 mod commands;
 mod consistency;
+mod controllers;
 mod dns;
 mod documents;
 mod durability;
