@@ -45,6 +45,8 @@ pub(crate) fn bind(pod: &mut Object, binding: &Object, now: Timestamp) -> Result
         }
     }
     conditions::set_pod_true(pod, "PodScheduled", None, now);
+    // What it was nominated for is of no interest any more.
+    pod.remove(&["status", "nominatedNodeName"]);
     Ok(())
 }
 
@@ -94,11 +96,13 @@ mod tests {
         validate_binding(&binding).unwrap();
         let mut pod =
             object(json!({"metadata": {"name": "web", "generation": 1}, "status": {"conditions": [
-            {"type": "PodScheduled", "status": "False"}, {"type": "Ready", "status": "False"}]}}));
+            {"type": "PodScheduled", "status": "False"}, {"type": "Ready", "status": "False"}],
+            "nominatedNodeName": "node-2"}}));
         bind(&mut pod, &binding, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(pod.get_str(&["spec", "nodeName"]), "node-1");
         assert_eq!(pod.annotation("a"), Some("b"));
         assert_eq!(pod.get_list(&["status", "conditions"]).len(), 2);
+        assert_eq!(pod.get_str(&["status", "nominatedNodeName"]), "");
         assert_eq!(
             bind(&mut pod, &binding, Timestamp::UNIX_EPOCH).unwrap_err().message,
             "Operation cannot be fulfilled on pods/binding \"web\": pod web is already assigned to node \"node-1\""
