@@ -3,7 +3,7 @@
 //!
 //! That is for Services without a selector; an Endpoints object may refuse it by a label. Each set of ports becomes one
 //! slice per address family, with all labels and annotations of the Endpoints, whose property it is. Addresses that are
-//! none, and those beyond `--mirroring-max-endpoints-per-subset`, are left out, and an event says so. [`plan`] is pure.
+//! none, and those beyond `--mirroring-max-endpoints-per-subset`, are left out, and an event says so. [`plan()`] is pure.
 //! Follows `pkg/controller/endpointslicemirroring` of Kubernetes.
 
 pub mod plan;

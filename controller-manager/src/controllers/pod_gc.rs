@@ -8,7 +8,7 @@
 //! | being deleted, without a node | at once |
 //!
 //! Nothing answers for such pods, so they are marked Failed and deleted without grace. Kubernetes sweeps every 20 s; here
-//! a change that may matter calls for one sweep 20 s later, and a quiet cluster has none. [`plan`] is pure. Follows
+//! a change that may matter calls for one sweep 20 s later, and a quiet cluster has none. [`plan()`] is pure. Follows
 //! `pkg/controller/podgc` of Kubernetes.
 
 pub mod plan;

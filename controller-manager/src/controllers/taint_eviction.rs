@@ -2,7 +2,7 @@
 //!
 //! A pod tolerates a silent node for 300 s by default (DefaultTolerationSeconds). Each pod has its own deadline in a work
 //! queue, and is judged afresh when it comes: a node that is back in time keeps the pods that are still there.
-//! [`judge`] is pure. Follows `pkg/controller/tainteviction` of Kubernetes.
+//! [`judge()`] is pure. Follows `pkg/controller/tainteviction` of Kubernetes.
 
 pub mod judge;
 
