@@ -12,7 +12,7 @@ use tokio::process::Command as Process;
 
 use super::apply::three_way;
 use crate::{
-    changing::{DryRun, Place, Writer, annotate_last_applied, with_source},
+    changing::{DryRun, Place, Writer, with_source},
     cli::Command,
     context::Context,
     errors::CommandError,
@@ -93,28 +93,26 @@ impl Diff {
         let targets = selection.targets(context).await?;
         let unwritable =
             |error: std::io::Error| CommandError::message(format!("temporary files: {error}"));
-        let folder = tempfile::Builder::new().prefix("kubectl-diff-").tempdir();
-        let folder = folder.map_err(unwritable)?;
-        let sides = [folder.path().join("LIVE"), folder.path().join("MERGED")];
-        for side in &sides {
-            fs::create_dir(side).map_err(unwritable)?;
-        }
+        let folder = |side: &str| {
+            tempfile::Builder::new().prefix(&format!("{side}-")).tempdir().map_err(unwritable)
+        };
+        let sides = [folder("LIVE")?, folder("MERGED")?];
         let writer = Writer::new(context, &self.field_manager, DryRun::Server)?;
         let mut errors = targets.errors;
         for target in targets.targets {
             match states(context, &writer, target).await {
                 Ok((name, states)) => {
                     for (side, state) in sides.iter().zip(states) {
-                        let Some(state) = state else { continue };
-                        let text = yaml::emit(&Value::Object(state.0));
-                        fs::write(side.join(&name), text).map_err(unwritable)?;
+                        let text = state.map(|state| yaml::emit(&Value::Object(state.0)));
+                        let text = text.unwrap_or_default();
+                        fs::write(side.path().join(&name), text).map_err(unwritable)?;
                     }
                 }
                 Err(error) => errors.push(error),
             }
         }
         CommandError::gather(errors)?;
-        run_program(context, &sides[0], &sides[1]).await
+        run_program(context, sides[0].path(), sides[1].path()).await
     }
 }
 
@@ -128,7 +126,10 @@ async fn states(
     else {
         return Err(CommandError::message("no objects passed to diff"));
     };
-    annotate_last_applied(&mut manifest, false);
+    // As what was applied last has it: an absent map would take all annotations away.
+    if manifest.get(&["metadata", "annotations"]).is_none() {
+        manifest.set(&["metadata", "annotations"], serde_json::Map::new());
+    }
     let place = Place::new(info, &namespace, &name);
     let client = context.client()?;
     let live = context.request(client.get_object(info, &namespace, &name)).await;
@@ -147,6 +148,10 @@ async fn states(
             [Some(live), Some(merged)]
         }
         Err(error) if error.is_not_found() => {
+            let empty = |value: &Value| value.as_object().is_some_and(serde_json::Map::is_empty);
+            if manifest.get(&["metadata", "annotations"]).is_some_and(empty) {
+                manifest.remove(&["metadata", "annotations"]);
+            }
             let created = writer.create(place, &manifest).await;
             [None, Some(created.map_err(|error| with_source(error, "creating", &source))?)]
         }
