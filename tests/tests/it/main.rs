@@ -5,7 +5,7 @@
 //! | [`harness`] | clusters come up, and leave nothing |
 //! | [`documents`] | the documents' manifests and flow |
 //! | [`launcher`] | `kube-mini` as a user types it: the documents' commands, down and up, clusters side by side |
-//! | [`commands`] | kubectl-mini against the real kubectl |
+//! | [`commands`], [`kubectl`] | kubectl-mini against the real kubectl ([`alike`] compares), and what it alone can |
 //! | [`traffic`] | who reaches whom, and as whom |
 //! | [`rollouts`] | updates and scaling under load lose no request |
 //! | [`dns`] | names in pods |
@@ -26,6 +26,7 @@
 //! raises them to what the project promises.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod alike;
 mod bad_input;
 mod chaos;
 mod churn;
@@ -36,6 +37,7 @@ mod dns;
 mod documents;
 mod durability;
 mod harness;
+mod kubectl;
 mod launcher;
 mod node_loss;
 mod rest;
