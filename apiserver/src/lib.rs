@@ -158,6 +158,11 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The disk failed while serving, and takes writes again: the store is to be opened afresh, by a new process.
+    #[error(
+        "serve on a store whose disk had failed: it takes writes again, and is opened afresh by a restart"
+    )]
+    Reopen,
     /// What every cluster has could not be stored.
     #[error("failed to bootstrap {what}: {message}")]
     Bootstrap {
@@ -221,13 +226,22 @@ impl Server {
             listeners.push(listener);
         }
         let bootstrapped = Arc::new(AtomicBool::new(false));
-        let checks = Checks::new().readiness("poststarthook/bootstrap", {
-            let bootstrapped = bootstrapped.clone();
-            move || {
-                let done = bootstrapped.load(Ordering::Acquire);
-                if done { Ok(()) } else { Err("the default objects are not stored yet".to_owned()) }
-            }
-        });
+        let checks = Checks::new()
+            .readiness("poststarthook/bootstrap", {
+                let bootstrapped = bootstrapped.clone();
+                move || {
+                    let done = bootstrapped.load(Ordering::Acquire);
+                    if done {
+                        Ok(())
+                    } else {
+                        Err("the default objects are not stored yet".to_owned())
+                    }
+                }
+            })
+            .readiness("storage-writes", {
+                let store = store.clone();
+                move || store.failure().map_or(Ok(()), Err)
+            });
         let port = address.map_or(6443, |address| address.port());
         let discovery = Arc::new(Discovery::default());
         let health = health::router(&checks, config.metrics);
@@ -267,11 +281,17 @@ impl Server {
     /// Serves until `shutdown`, then ends watches, drains connections and closes the store.
     ///
     /// # Errors
-    /// When what every cluster has cannot be stored.
+    /// When what every cluster has cannot be stored, and [`StartError::Reopen`].
     pub async fn run(self, shutdown: Shutdown) -> Result<(), StartError> {
         let store = self.store.clone();
-        let maintained = shutdown.token().clone();
-        shutdown.spawn("storage maintenance", async move { store.maintain(maintained).await });
+        let reopen = Arc::new(AtomicBool::new(false));
+        let (maintained, reopened) = (shutdown.clone(), reopen.clone());
+        shutdown.spawn("storage maintenance", async move {
+            if store.maintain(maintained.token().clone()).await.is_err() {
+                reopened.store(true, Ordering::Release);
+                maintained.cancel();
+            }
+        });
         bootstrap::run(&self.handler, &self.kubernetes).await?;
         self.authorizer.refresh().await?;
         let authorizer = self.authorizer.clone();
@@ -292,7 +312,7 @@ impl Server {
         };
         tokio::join!(futures::future::join_all(serving), ending);
         self.store.close().await;
-        Ok(())
+        if reopen.load(Ordering::Acquire) { Err(StartError::Reopen) } else { Ok(()) }
     }
 }
 

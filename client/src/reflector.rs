@@ -30,9 +30,10 @@ use crate::{
 
 /// The first and the longest pause after failures.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-/// The server is asked to end a watch after this long or up to twice that, as client-go does: a watch that is silently
-/// dead ends, too.
+/// The server is asked to end a watch after this long or up to twice that, as client-go does.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long after the end that was asked for a watch is given up that has not ended: whoever serves it hangs.
+const OVERDUE: Duration = Duration::from_secs(30);
 /// A watch that ended sooner without any event counts as a failure.
 const SHORT_WATCH: Duration = Duration::from_secs(1);
 
@@ -102,6 +103,8 @@ enum State<T> {
 struct Watch {
     since: Duration,
     had_events: bool,
+    /// When it should long have ended, by the monotonic clock.
+    overdue: Duration,
 }
 
 impl<T: Stored> Reflector<T> {
@@ -128,9 +131,10 @@ impl<T: Stored> Reflector<T> {
                 State::Listed { resource_version } => {
                     let resource_version = resource_version.clone();
                     match self.watch(&resource_version).await {
-                        Ok(stream) => {
+                        Ok((stream, timeout)) => {
                             let since = self.clock.monotonic();
-                            let watch = Watch { since, had_events: false };
+                            let overdue = since + timeout + OVERDUE;
+                            let watch = Watch { since, had_events: false, overdue };
                             let stream = Box::new(stream);
                             self.state = State::Watching { resource_version, stream, watch };
                         }
@@ -138,7 +142,14 @@ impl<T: Stored> Reflector<T> {
                     }
                 }
                 State::Watching { resource_version, stream, watch } => {
-                    match stream.as_mut().next().await {
+                    let next = tokio::select! {
+                        biased;
+                        next = stream.as_mut().next() => next,
+                        () = self.clock.sleep_until(watch.overdue) => {
+                            Some(Err(Status::service_unavailable("the watch hangs")))
+                        }
+                    };
+                    match next {
                         Some(Ok(event)) => {
                             watch.had_events = true;
                             self.backoff.reset();
@@ -175,17 +186,19 @@ impl<T: Stored> Reflector<T> {
         Ok((list.items, list.resource_version))
     }
 
-    async fn watch(&self, resource_version: &str) -> Result<WatchStream<T>, Status> {
+    /// Begins a watch; how long it lasts comes with it.
+    async fn watch(&self, resource_version: &str) -> Result<(WatchStream<T>, Duration), Status> {
+        let timeout = self.clock.jitter(WATCH_TIMEOUT, 1.0);
         let options = WatchOptions {
             label_selector: self.source.label_selector.clone(),
             field_selector: self.source.field_selector.clone(),
             resource_version: resource_version.to_owned(),
             allow_bookmarks: true,
-            timeout: Some(self.clock.jitter(WATCH_TIMEOUT, 1.0)),
+            timeout: Some(timeout),
             ..WatchOptions::default()
         };
         let api = self.client.resource(self.source.info).namespace(&self.source.namespace);
-        api.watch(&options).await
+        Ok((api.watch(&options).await?, timeout))
     }
 
     /// After a failed watch: list again if the version is too old, else pause and resume.

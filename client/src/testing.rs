@@ -62,6 +62,10 @@ struct State {
     compacted: u64,
     /// Watches of an older epoch end.
     epoch: u64,
+    /// What they end with.
+    ending: Option<Status>,
+    /// Watches of an older epoch than this hang: they neither tell nor end.
+    muted: u64,
     /// Answers every request, if set.
     outage: Option<Status>,
     requests: Vec<String>,
@@ -191,12 +195,32 @@ impl FakeServer {
         self.change(|state| {
             state.outage = outage;
             state.epoch += 1;
+            state.ending = None;
         });
     }
 
     /// Ends all watches, in order.
     pub fn cut_watches(&self) {
-        self.change(|state| state.epoch += 1);
+        self.change(|state| {
+            state.epoch += 1;
+            state.ending = None;
+        });
+    }
+
+    /// Ends all watches with an error event.
+    pub fn fail_watches(&self, status: Status) {
+        self.change(|state| {
+            state.epoch += 1;
+            state.ending = Some(status);
+        });
+    }
+
+    /// Lets all watches hang: the connection is there, and nothing comes any more.
+    pub fn mute_watches(&self) {
+        self.change(|state| {
+            state.epoch += 1;
+            state.muted = state.epoch;
+        });
     }
 
     /// Forgets all events so far.

@@ -13,6 +13,8 @@
 //! their creation, so a run is repeatable. Work on other threads, such as a storage writer's, is invisible to the runtime: it takes
 //! a [`Clock::hold`] while it owes an answer, and virtual time waits for it.
 //!
+//! The wall clock of a test can be set ([`TestClock::set_wall_clock`]) while the monotonic time goes on.
+//!
 //! This is the only module that touches tokio's or std's time.
 #![allow(
     clippy::disallowed_methods,

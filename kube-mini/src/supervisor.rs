@@ -3,14 +3,17 @@
 //! The supervisor is the one process of a cluster that nobody watches; everything else is its child. A child's standard
 //! input is a pipe that only the supervisor holds open: when the supervisor dies, however it dies, the pipe closes and
 //! the child ends by itself, so nothing is ever left over. A child that ends is started again after a back-off that
-//! doubles from 100 ms to 10 s and starts anew once a child has run for 10 s.
+//! doubles from 100 ms to 10 s and starts anew once a child has run for 10 s; what its log said last is told with its end.
 //!
 //! Commands reach it over a Unix socket in the run folder, one JSON line each way: [`control`].
 
+mod backoff;
 pub mod control;
 mod process;
+#[cfg(test)]
+mod tests;
 
-use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use component_base::{clock::Clock, shutdown::Shutdown};
 use parking_lot::Mutex;
@@ -32,7 +35,7 @@ pub struct ComponentSpec {
 }
 
 /// What became of a component.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ComponentStatus {
     /// Its pid while it runs.
@@ -42,6 +45,9 @@ pub struct ComponentStatus {
     /// How it ended the last time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<String>,
+    /// How long it waits before it is started again, while it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Duration>,
 }
 
 /// The statuses by component name.

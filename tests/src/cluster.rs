@@ -5,6 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    process::ExitStatus,
     sync::Arc,
     time::Duration,
 };
@@ -42,7 +43,7 @@ use crate::{
     builder::Builder,
     exec::{self, ExecRequest, ExecResult, split_name},
     in_process::InProcess,
-    processes::Processes,
+    processes::{ComponentCopy, Processes},
     wait::eventually_on,
 };
 
@@ -543,6 +544,32 @@ impl TestCluster {
     pub fn check_alive(&self) {
         if let Running::Process(runner) = &self.running {
             runner.check_alive();
+        }
+    }
+
+    /// Starts one more process of a component beside the cluster's own, with these arguments in place of its own or in
+    /// addition: a standby that waits for the leadership.
+    ///
+    /// # Errors
+    /// It cannot be started, or the runner has no processes.
+    pub fn start_copy(
+        &self,
+        component: Component,
+        number: u32,
+        args: &[&str],
+    ) -> anyhow::Result<ComponentCopy> {
+        match &self.running {
+            Running::InProcess(_) => anyhow::bail!("copies need the runner of processes"),
+            Running::Process(runner) => runner.start_copy(component, number, args),
+        }
+    }
+
+    /// How a component's process ended by itself; None: it runs, or was ended by the test, or is no process.
+    #[must_use]
+    pub fn ended(&self, component: Component) -> Option<ExitStatus> {
+        match &self.running {
+            Running::InProcess(_) => None,
+            Running::Process(runner) => runner.ended(component),
         }
     }
 

@@ -26,6 +26,8 @@
 //! | own Programs as images | [`Builder::register_image`] | no |
 //! | virtual time | [`Builder::clock`] | no |
 //! | `kill -9` | no | [`TestCluster::kill`] |
+//! | a node fails and comes back | [`TestCluster::fail_node`], [`TestCluster::start_node`] | the same, by `kill -9` |
+//! | a second scheduler, say | no | [`TestCluster::start_copy`] |
 //!
 //! The same test body runs on both. Clusters never meet: each has its own folder below `/tmp`, its own API port and its
 //! own slice of 127/8, so that dozens run side by side, in one process too. Pods cannot reach the world unless
@@ -34,6 +36,25 @@
 //! # Waiting
 //! Nothing here sleeps and hopes. [`eventually`] asks again and again until what it asks for holds, and after its time
 //! panics with the last answer; [`TestCluster::wait_for`] and its kin ask about objects.
+//!
+//! # Virtual time
+//! Hours pass in moments, and the test decides when:
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use component_base::clock::Clock;
+//! use tests::TestCluster;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> anyhow::Result<()> {
+//! let (clock, time) = Clock::test("2026-01-01T00:00:00Z".parse()?);
+//! let cluster = time.run(TestCluster::builder().nodes(2).clock(clock).start()).await?;
+//! time.run(cluster.fail_node(2)).await?;
+//! time.advance(Duration::from_secs(60)).await; // the node is given up now
+//! # Ok(())
+//! # }
+//! ```
+//! Whatever waits for the cluster goes through `time.run`, which lets time leap until it is done.
 //!
 //! # The end
 //! Dropping the cluster ends everything that it started, also while a test panics: components, sockets, folders.
@@ -58,5 +79,6 @@ pub use self::{
     builder::{Builder, Runner},
     cluster::{Component, TestCluster},
     exec::{ExecRequest, ExecResult},
+    processes::ComponentCopy,
     wait::eventually,
 };

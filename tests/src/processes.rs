@@ -9,7 +9,7 @@ use std::{
     fs::OpenOptions,
     io::Write,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -73,6 +73,36 @@ impl Processes {
         Ok(())
     }
 
+    /// Starts a second process of a component, with sockets of its own.
+    pub(crate) fn start_copy(
+        &self,
+        component: Component,
+        number: u32,
+        args: &[&str],
+    ) -> anyhow::Result<ComponentCopy> {
+        let spec = self
+            .specs
+            .get(&component.to_string())
+            .with_context(|| format!("there is no {component}"))?;
+        let flag = |arg: &str| arg.split('=').next().unwrap_or_default().to_owned();
+        let kept = spec.args.iter().filter(|own| args.iter().all(|arg| flag(arg) != flag(own)));
+        let own_socket = |arg: &String| match flag(arg) {
+            flag if flag.ends_with("-socket") => format!("{arg}-{number}"),
+            _ => arg.clone(),
+        };
+        let log = spec.log.with_extension(format!("{number}.log"));
+        let log = OpenOptions::new().create(true).append(true).open(log)?;
+        let child = Command::new(&spec.program)
+            .args(kept.map(own_socket))
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| spec.program.display().to_string())?;
+        Ok(ComponentCopy { child })
+    }
+
     pub(crate) async fn stop(&self, component: Component) -> anyhow::Result<()> {
         let mut child = self.take(component)?;
         kill_process(pid_of(&child)?, Signal::TERM)?;
@@ -103,10 +133,15 @@ impl Processes {
         self.children.lock().values().map(Child::id).collect()
     }
 
+    pub(crate) fn ended(&self, component: Component) -> Option<ExitStatus> {
+        self.children.lock().get_mut(&component)?.try_wait().ok()?
+    }
+
     /// Panics where a process has ended by itself: nothing that is waited for will come.
     pub(crate) fn check_alive(&self) {
-        for (component, child) in self.children.lock().iter_mut() {
-            if let Ok(Some(status)) = child.try_wait() {
+        let components: Vec<Component> = self.children.lock().keys().copied().collect();
+        for component in components {
+            if let Some(status) = self.ended(component) {
                 panic!("{component} ended by itself: {status}");
             }
         }
@@ -144,6 +179,36 @@ impl Processes {
         }
         // Nobody is left to hear of a failure.
         let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+}
+
+/// One more process of a component; killed when this is dropped.
+#[derive(Debug)]
+pub struct ComponentCopy {
+    child: Child,
+}
+
+impl ComponentCopy {
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to end in order (SIGTERM), without waiting.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn terminate(&self) -> anyhow::Result<()> {
+        Ok(kill_process(pid_of(&self.child)?, Signal::TERM)?)
+    }
+}
+
+impl Drop for ComponentCopy {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

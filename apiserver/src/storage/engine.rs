@@ -8,7 +8,7 @@ mod marker;
 pub mod memory;
 pub mod sled;
 
-use std::sync::Arc;
+use std::{io, path::Path, sync::Arc};
 
 use super::{EngineError, KeyValue, OpenError, Revision};
 
@@ -90,6 +90,19 @@ pub trait Engine: Send + 'static {
     /// When it cannot be told that the group is durable. The store then writes no more.
     fn persist(&mut self, group: &Group, sync: bool) -> Result<(), EngineError>;
 
+    /// Whether the disk takes writes, after one has failed. Asks the disk, not the database, whose state is not known then.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn probe(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Where the files are.
+    fn path(&self) -> Option<&Path> {
+        None
+    }
+
     /// Bytes on disk.
     fn size(&self) -> u64 {
         0
@@ -103,6 +116,14 @@ impl Engine for Box<dyn Engine> {
 
     fn persist(&mut self, group: &Group, sync: bool) -> Result<(), EngineError> {
         (**self).persist(group, sync)
+    }
+
+    fn probe(&self) -> io::Result<()> {
+        (**self).probe()
+    }
+
+    fn path(&self) -> Option<&Path> {
+        (**self).path()
     }
 
     fn size(&self) -> u64 {

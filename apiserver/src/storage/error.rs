@@ -28,7 +28,10 @@ pub enum StorageError {
     InvalidTxn(String),
     /// A write to disk failed; the store answers reads and refuses writes until it is opened again. A transaction
     /// in flight at that moment may or may not be there afterwards.
-    #[error("storage refuses writes since {0}")]
+    #[error(
+        "storage refuses writes since {0}: make room on its disk, or mend it; as soon as the disk takes writes the storage is \
+         opened again by itself"
+    )]
     ReadOnly(String),
     /// The store is shut down.
     #[error("storage is closed")]

@@ -21,24 +21,43 @@ pub(super) const CHURN: u64 = 4096;
 /// How long after such a burst, and how often during one.
 const GIVE_BACK_DELAY: Duration = Duration::from_secs(5);
 
-/// Runs until `shutdown`, or until the store takes no more writes.
-pub(super) async fn run(store: &Store, shutdown: CancellationToken) {
+/// How often a disk that failed is asked whether it takes writes again.
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Runs until `shutdown`, or until a disk that failed takes writes again.
+pub(super) async fn run(store: &Store, shutdown: CancellationToken) -> Result<(), StorageError> {
     let mut ageing = Ageing { age: store.retention().age, marks: VecDeque::new() };
     let mut memory = Memory { revision: store.shared().revision(), due: None };
     loop {
         let due = tokio::select! {
-            () = shutdown.cancelled() => return,
+            () = shutdown.cancelled() => return Ok(()),
             due = act(store, &mut ageing, &mut memory) => due,
         };
+        if let Some(reason) = store.failure() {
+            let mended = shutdown.run_until_cancelled(await_disk(store)).await;
+            return mended.map_or(Ok(()), |()| Err(StorageError::ReadOnly(reason)));
+        }
         let Ok(due) = due else {
-            tracing::debug!("the store takes no writes, maintenance ends");
-            return;
+            tracing::debug!("the store is closed, maintenance ends");
+            return Ok(());
         };
         let sleep = store.clock().sleep(due.unwrap_or(Duration::MAX));
         tokio::select! {
-            () = shutdown.cancelled() => return,
+            () = shutdown.cancelled() => return Ok(()),
             () = store.shared().maintenance.notified() => {}
             () = sleep => {}
+        }
+    }
+}
+
+/// Completes when the disk takes writes; never for a store that is closed.
+async fn await_disk(store: &Store) {
+    loop {
+        store.clock().sleep(PROBE_INTERVAL).await;
+        match store.request(Request::Probe).await {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(_) => std::future::pending().await,
         }
     }
 }
@@ -70,7 +89,8 @@ async fn expire(store: &Store) -> Result<Option<Duration>, StorageError> {
     let mut any = false;
     loop {
         let Some(next) = store.shared().state.read().next_expiry() else { return Ok(None) };
-        let wait = Duration::try_from(next.duration_since(store.clock().now())).unwrap_or_default();
+        let now = store.shared().now(store.clock());
+        let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
         if !wait.is_zero() {
             return Ok(Some(if any { wait.max(EXPIRY_INTERVAL) } else { wait }));
         }

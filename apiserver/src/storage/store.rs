@@ -91,7 +91,7 @@ impl Store {
         let loaded = engine.load()?;
         let persisted_compaction = loaded.compacted;
         let (state, garbage) = State::replay(loaded);
-        let shared = Arc::new(Shared::new(state));
+        let shared = Arc::new(Shared::new(state, &config.clock));
         let (sender, queue) = mpsc::channel(QUEUE);
         let metrics = StorageMetrics::default();
         let writer = Writer {
@@ -105,7 +105,6 @@ impl Store {
             garbage: garbage.into(),
             persisted_compaction,
             last_group: 0,
-            failed: None,
         };
         thread::Builder::new()
             .name("storage-writer".to_owned())
@@ -115,8 +114,18 @@ impl Store {
     }
 
     /// Expires keys and forgets old history, until `shutdown`. The owner runs it beside the store.
-    pub async fn maintain(&self, shutdown: CancellationToken) {
-        maintenance::run(self, shutdown).await;
+    ///
+    /// # Errors
+    /// [`StorageError::ReadOnly`]: a write failed some time ago, and the disk takes writes again. What it holds of the
+    /// last ones shows when the store is opened anew: that is the owner's to do.
+    pub async fn maintain(&self, shutdown: CancellationToken) -> Result<(), StorageError> {
+        maintenance::run(self, shutdown).await
+    }
+
+    /// Why writes are refused, if they are.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.shared().failure()
     }
 
     /// Finishes what is queued, closes the engine's files, and returns once they can be opened again. Watches end.

@@ -11,7 +11,7 @@ use component_base::clock::{Clock, Hold};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Event, EventKind, Retention, Revision, StorageError, Txn, TxnResult,
+    EngineError, Event, EventKind, Retention, Revision, StorageError, Txn, TxnResult,
     engine::{Engine, Garbage, Group, Record, RecordId},
     maintenance::CHURN,
     metrics::StorageMetrics,
@@ -55,6 +55,8 @@ pub(super) struct Command {
 pub(super) enum Request {
     Txn(Txn, Reply),
     Compact(Revision, oneshot::Sender<()>),
+    /// Tell whether the disk takes writes again.
+    Probe(oneshot::Sender<bool>),
     /// Delete what has expired.
     Expire(Reply),
     Close(oneshot::Sender<()>),
@@ -84,8 +86,6 @@ pub(super) struct Writer<E> {
     pub(super) persisted_compaction: Revision,
     /// How many commands were served together last.
     pub(super) last_group: usize,
-    /// Why no more is written.
-    pub(super) failed: Option<String>,
 }
 
 impl<E: Engine> Writer<E> {
@@ -108,7 +108,7 @@ impl<E: Engine> Writer<E> {
     fn receive(&mut self, commands: &mut Vec<Command>) -> bool {
         while self.queue.is_empty()
             && self.garbage.len() > self.garbage_policy.idle
-            && self.failed.is_none()
+            && self.shared.failure().is_none()
         {
             self.drop_garbage();
         }
@@ -136,6 +136,11 @@ impl<E: Engine> Writer<E> {
             match request {
                 Request::Txn(txn, reply) => txns.push((txn, reply, hold)),
                 Request::Expire(reply) => txns.push((self.expiry_txn(), reply, hold)),
+                Request::Probe(reply) => {
+                    // Who does not wait for it asks again.
+                    let _ = reply.send(self.disk_takes_writes());
+                    drop(hold);
+                }
                 Request::Compact(revision, reply) => compact = Some((revision, reply, hold)),
                 Request::Close(reply) => close = Some(reply),
             }
@@ -155,7 +160,7 @@ impl<E: Engine> Writer<E> {
         let mut events = Vec::with_capacity(txns.len());
         let mut pending = Vec::with_capacity(txns.len());
         {
-            let now = self.clock.now();
+            let now = self.shared.now(&self.clock);
             let state = self.shared.state.read();
             let mut view = View::new(&state);
             for (txn, reply, hold) in txns {
@@ -189,8 +194,8 @@ impl<E: Engine> Writer<E> {
     }
 
     fn persist(&mut self, events: &[Arc<Event>]) -> Result<(), StorageError> {
-        if let Some(reason) = &self.failed {
-            return Err(StorageError::ReadOnly(reason.clone()));
+        if let Some(reason) = self.shared.failure() {
+            return Err(StorageError::ReadOnly(reason));
         }
         let (garbage, compacted) = if self.garbage.len() >= self.garbage_policy.min {
             self.take_garbage()
@@ -206,13 +211,27 @@ impl<E: Engine> Writer<E> {
         let result = self.engine.persist(&group, true);
         self.metrics.persist_seconds.observe((self.clock.monotonic() - start).as_secs_f64());
         self.metrics.groups.inc();
-        result.map_err(|error| self.fail(&error.to_string()))
+        result.map_err(|error| self.fail(&error))
     }
 
-    fn fail(&mut self, reason: &str) -> StorageError {
-        tracing::error!(reason, "storage write failed; refusing writes from now on");
-        self.failed = Some(reason.to_owned());
-        StorageError::ReadOnly(reason.to_owned())
+    fn fail(&self, error: &EngineError) -> StorageError {
+        let reason = match self.engine.path() {
+            Some(path) => format!("{error} in {}", path.display()),
+            None => error.to_string(),
+        };
+        tracing::error!(reason, "storage write failed; refusing writes until the disk takes them");
+        self.shared.fail(&reason);
+        StorageError::ReadOnly(reason)
+    }
+
+    fn disk_takes_writes(&self) -> bool {
+        match self.engine.probe() {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::debug!(%error, "the disk does not take writes yet");
+                false
+            }
+        }
     }
 
     fn apply(&self, events: &[Arc<Event>]) -> Vec<Arc<Stream>> {
@@ -245,7 +264,7 @@ impl<E: Engine> Writer<E> {
 
     /// Deletes what has expired.
     fn expiry_txn(&self) -> Txn {
-        let deletes = self.shared.state.read().expired(self.clock.now(), MAX_EXPIRED);
+        let deletes = self.shared.state.read().expired(self.shared.now(&self.clock), MAX_EXPIRED);
         Txn { deletes, ..Txn::default() }
     }
 
@@ -300,7 +319,7 @@ impl<E: Engine> Writer<E> {
         let (garbage, compacted) = self.take_garbage();
         let group = Group { records: vec![], garbage, compacted };
         if let Err(error) = self.engine.persist(&group, false) {
-            self.fail(&error.to_string());
+            self.fail(&error);
         }
     }
 }

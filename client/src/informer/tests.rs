@@ -77,6 +77,78 @@ async fn the_copy_follows_through_everything() {
     assert_eq!(lists, 2, "only the compaction makes a second list");
 }
 
+/// An object that changes and goes while nobody listens: handlers hear of the deletion, with the state that they knew.
+#[tokio::test]
+async fn a_deletion_in_a_gap_comes_with_the_last_known_state() {
+    let fixture = Fixture::new();
+    let server = &fixture.server;
+    server.put(INFO, "default", "a", json!({"data": {"state": "known"}}));
+    let mut informer =
+        Informer::<ConfigMap>::new(&fixture.client, &fixture.clock, ListWatch::all(INFO));
+    let gone = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&gone);
+    informer.on_change(move |delta| {
+        if let Delta::Deleted(last) = delta {
+            heard.lock().push(last.data["state"].clone());
+        }
+    });
+    let store = informer.store();
+    informer.start(&fixture.shutdown);
+    store.synced().await;
+    server.set_outage(Some(Status::service_unavailable("down")));
+    server.put(INFO, "default", "a", json!({"data": {"state": "never seen"}}));
+    server.remove(INFO, "default", "a");
+    server.compact();
+    server.set_outage(None);
+    fixture.eventually("the deletion", || !gone.lock().is_empty()).await;
+    assert_eq!(*gone.lock(), ["known"]);
+    assert!(store.is_empty());
+}
+
+/// A server that forgets while a watch runs, as etcd's compaction lets it: 410 is the watch's last event.
+#[tokio::test]
+async fn a_watch_that_expires_under_way_is_healed_by_a_list() {
+    let fixture = Fixture::new();
+    let server = &fixture.server;
+    for name in ["a", "b"] {
+        server.put(INFO, "default", name, json!({}));
+    }
+    let mut informers = Informers::new(&fixture.client, &fixture.clock);
+    let told = tell(informers.informer::<ConfigMap>());
+    let store = informers.store::<ConfigMap>();
+    informers.start(&fixture.shutdown);
+    store.synced().await;
+    server.fail_watches(Status::expired("too old resource version"));
+    server.remove(INFO, "default", "a");
+    server.compact();
+    fixture.eventually("the swap", || names(&store) == ["b"]).await;
+    assert_eq!(*told.lock(), ["+a", "+b", "-a"]);
+    let lists = server.requests().iter().filter(|request| request.starts_with("list")).count();
+    assert_eq!(lists, 2);
+}
+
+/// A watch that hangs is given up half a minute after it should have ended, and resumed without a loss.
+#[tokio::test]
+async fn a_watch_that_hangs_is_given_up() {
+    let fixture = Fixture::new();
+    let server = &fixture.server;
+    server.put(INFO, "default", "a", json!({}));
+    let mut informers = Informers::new(&fixture.client, &fixture.clock);
+    let told = tell(informers.informer::<ConfigMap>());
+    let store = informers.store::<ConfigMap>();
+    informers.start(&fixture.shutdown);
+    store.synced().await;
+    fixture.test_clock.settle().await;
+    server.mute_watches();
+    server.remove(INFO, "default", "a");
+    fixture.test_clock.advance(std::time::Duration::from_secs(300)).await;
+    assert_eq!(names(&store), ["a"], "nobody can know");
+    fixture.test_clock.advance(std::time::Duration::from_secs(340)).await;
+    assert_eq!(*told.lock(), ["+a", "-a"]);
+    let lists = server.requests().iter().filter(|request| request.starts_with("list")).count();
+    assert_eq!(lists, 1, "it is resumed where it was");
+}
+
 #[tokio::test]
 async fn a_bookmark_spares_the_list_after_compaction() {
     let fixture = Fixture::new();

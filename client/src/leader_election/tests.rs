@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use apimachinery::{resource, status::Status};
 use component_base::shutdown::Shutdown;
+use jiff::SignedDuration;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -85,6 +86,21 @@ async fn a_leader_that_cannot_renew_stops_before_another_may_begin() {
     assert_eq!(log.lock().len(), 2, "the lease holds from when it was first seen");
     fixture.test_clock.advance(10 * SECOND).await;
     assert_eq!(log.lock()[2].1, "b leads");
+}
+
+/// Two clocks need not agree, and one that is set does not matter: only the time since a change was seen counts.
+#[tokio::test]
+async fn setting_the_wall_clock_moves_no_leadership() {
+    let fixture = Fixture::new();
+    let log = Log::default();
+    let _first = candidate(&fixture, "a", &log);
+    fixture.test_clock.advance(5 * SECOND).await;
+    let _second = candidate(&fixture, "b", &log);
+    for hours in [6, -12, 24] {
+        fixture.test_clock.set_wall_clock(SignedDuration::from_hours(hours));
+        fixture.test_clock.advance(60 * SECOND).await;
+    }
+    assert_eq!(*log.lock(), [(0, "a leads".to_owned())]);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use proto::v1::{self, resources_server::Resources, watch_event::Type};
 use serde_json::{Value, json};
 use tonic::{Request, Response};
 
-use super::{FakeServer, info, key};
+use super::{Entry, FakeServer, State, info, key};
 use crate::wire;
 
 fn not_found(target: &v1::ResourceRef) -> tonic::Status {
@@ -83,8 +83,7 @@ impl Resources for FakeServer {
         let epoch = self.state.lock().epoch;
         let selectors = request.get_ref().selectors.clone();
         if since < self.state.lock().compacted {
-            let status = serde_json::to_vec(&Status::expired("too old resource version")).unwrap();
-            let event = v1::WatchEvent { r#type: Type::Error.into(), object: status.into() };
+            let event = error_event(&Status::expired("too old resource version"));
             return Ok(Response::new(stream::iter([Ok(event)]).boxed()));
         }
         let cursor = (self.clone(), self.changes.subscribe(), since);
@@ -93,25 +92,18 @@ impl Resources for FakeServer {
             async move {
                 loop {
                     changes.mark_unchanged();
-                    {
+                    let told = {
                         let state = server.state.lock();
-                        if state.epoch != epoch {
-                            return None;
-                        }
-                        let mut later = state.log.iter().filter(|entry| entry.revision > since);
-                        let next = later
-                            .find(|entry| {
-                                entry.resource == resource
-                                    && !state.hidden.contains(&resource)
-                                    && selects(selectors.as_ref(), &entry.name)
-                            })
-                            .cloned();
-                        drop(state);
-                        if let Some(entry) = next {
+                        state.told(&resource, selectors.as_ref(), since, epoch)
+                    };
+                    match told {
+                        Told::Event(entry) => {
                             return Some((Ok(entry.event), (server, changes, entry.revision)));
                         }
+                        Told::Error(event) => return Some((Ok(event), (server, changes, ENDED))),
+                        Told::End => return None,
+                        Told::Nothing => changes.changed().await.ok()?,
                     }
-                    changes.changed().await.ok()?;
                 }
             }
         });
@@ -243,4 +235,45 @@ impl Resources for FakeServer {
     ) -> Result<Response<v1::DiscoveryReply>, tonic::Status> {
         Err(tonic::Status::unimplemented("not in the fake server"))
     }
+}
+
+/// Where a watch that has told its error is.
+const ENDED: u64 = u64::MAX;
+
+/// What a watch tells next.
+enum Told {
+    Event(Entry),
+    Error(v1::WatchEvent),
+    End,
+    Nothing,
+}
+
+impl State {
+    fn told(
+        &self,
+        resource: &str,
+        selectors: Option<&v1::Selectors>,
+        since: u64,
+        epoch: u64,
+    ) -> Told {
+        if epoch < self.muted {
+            return Told::Nothing;
+        }
+        if self.epoch != epoch {
+            let ending = self.ending.as_ref().filter(|_| since != ENDED);
+            return ending.map_or(Told::End, |status| Told::Error(error_event(status)));
+        }
+        let mut later = self.log.iter().filter(|entry| entry.revision > since);
+        let selected = |entry: &&Entry| {
+            entry.resource == resource
+                && !self.hidden.iter().any(|hidden| hidden == resource)
+                && selects(selectors, &entry.name)
+        };
+        later.find(selected).cloned().map_or(Told::Nothing, Told::Event)
+    }
+}
+
+fn error_event(status: &Status) -> v1::WatchEvent {
+    let object = serde_json::to_vec(status).unwrap();
+    v1::WatchEvent { r#type: Type::Error.into(), object: object.into() }
 }

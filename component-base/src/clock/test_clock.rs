@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -27,6 +27,8 @@ pub(super) struct State {
     inner: Mutex<Inner>,
     /// Notified when a sleeper registers or the last hold is dropped.
     changed: Notify,
+    /// By how much the wall clock was set forward or back, beside the time that passed.
+    set_by: Mutex<SignedDuration>,
 }
 
 #[derive(Default)]
@@ -44,12 +46,12 @@ type SleeperKey = (Duration, u64);
 
 impl State {
     pub(super) fn new(start: Timestamp) -> Self {
-        Self { start, inner: Mutex::default(), changed: Notify::new() }
+        Self { start, inner: Mutex::default(), changed: Notify::new(), set_by: Mutex::default() }
     }
 
     pub(super) fn now(&self) -> Timestamp {
-        let elapsed = self.elapsed();
-        self.start.checked_add(elapsed).unwrap_or(Timestamp::MAX)
+        let passed = self.start.checked_add(self.elapsed()).unwrap_or(Timestamp::MAX);
+        passed.saturating_add(*self.set_by.lock()).unwrap_or(Timestamp::MAX)
     }
 
     pub(super) fn elapsed(&self) -> Duration {
@@ -190,6 +192,12 @@ impl TestClock {
                 () = leap => {}
             }
         }
+    }
+
+    /// Sets the wall clock forward or back, as an administrator or a time service does; the monotonic time and whoever
+    /// sleeps know nothing of it.
+    pub fn set_wall_clock(&self, by: SignedDuration) {
+        *self.state.set_by.lock() += by;
     }
 
     /// How long until the next sleeper is due; `None` when nothing sleeps.

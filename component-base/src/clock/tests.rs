@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::SignedDuration;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
@@ -109,6 +110,20 @@ fn jitter_stays_in_range_and_repeats_on_a_test_clock() {
     assert!(first.iter().all(|d| (SECOND..=SECOND * 3 / 2).contains(d)), "{first:?}");
     assert!(first.windows(2).any(|pair| pair[0] != pair[1]));
     assert_eq!(first, draw());
+}
+
+#[tokio::test]
+async fn the_wall_can_be_set_and_the_monotonic_time_goes_on() {
+    let (clock, test_clock) = clock();
+    let sleep = clock.sleep(10 * SECOND);
+    test_clock.advance(SECOND).await;
+    test_clock.set_wall_clock(SignedDuration::from_hours(-2));
+    assert_eq!(clock.now().to_string(), "2026-01-02T01:04:06Z");
+    assert_eq!(clock.monotonic(), SECOND);
+    test_clock.set_wall_clock(SignedDuration::from_hours(3));
+    assert_eq!(clock.now().to_string(), "2026-01-02T04:04:06Z");
+    test_clock.run(sleep).await;
+    assert_eq!(clock.monotonic(), 10 * SECOND);
 }
 
 #[tokio::test]

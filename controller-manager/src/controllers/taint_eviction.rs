@@ -28,7 +28,18 @@ use crate::context::{BY_NODE, Setup, key_of, node_name, tolerate_absence};
 const WORKERS: usize = 8;
 const REASON: &str = "TaintManagerEviction";
 
-type Scheduled = Arc<Mutex<HashMap<ObjectKey, (Option<String>, Timestamp)>>>;
+type Scheduled = Arc<Mutex<HashMap<ObjectKey, Departure>>>;
+
+/// That a pod is to go later.
+#[derive(Clone)]
+struct Departure {
+    uid: Option<String>,
+    /// Since when that is known.
+    noticed: Timestamp,
+    until: Timestamp,
+    /// `until` on the monotonic clock: a wall clock that is set meanwhile gives a pod neither more time nor less.
+    due: Duration,
+}
 
 #[derive(Clone)]
 struct Evictor {
@@ -37,7 +48,7 @@ struct Evictor {
     recorder: EventRecorder,
     nodes: Store<Node>,
     pods: Store<Pod>,
-    /// Pods that are to go later, by uid, and since when that is known.
+    /// Pods that are to go later.
     scheduled: Scheduled,
 }
 
@@ -101,15 +112,23 @@ impl Evictor {
         };
         let now = self.clock.now();
         let known = self.scheduled.lock().get(key).cloned();
-        let known = known.filter(|(uid, _)| *uid == pod.metadata.uid);
-        let noticed = known.as_ref().map_or(now, |(_, at)| *at);
+        let known = known.filter(|departure| departure.uid == pod.metadata.uid);
+        let noticed = known.as_ref().map_or(now, |departure| departure.noticed);
         let verdict = judge(&pod.spec.tolerations, &node.spec.taints, noticed);
-        if let Verdict::Until(until) = verdict
-            && until > now
-        {
-            self.scheduled.lock().insert(key.clone(), (pod.metadata.uid.clone(), noticed));
-            let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
-            return Ok(Action::RequeueAfter(left));
+        if let Verdict::Until(until) = verdict {
+            let monotonic = self.clock.monotonic();
+            let due = match &known {
+                Some(departure) if departure.until == until => departure.due,
+                _ => {
+                    let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+                    monotonic.saturating_add(left)
+                }
+            };
+            if due > monotonic {
+                let uid = pod.metadata.uid.clone();
+                self.scheduled.lock().insert(key.clone(), Departure { uid, noticed, until, due });
+                return Ok(Action::RequeueAfter(due - monotonic));
+            }
         }
         self.scheduled.lock().remove(key);
         if known.is_some() && !matches!(verdict, Verdict::Until(_)) {

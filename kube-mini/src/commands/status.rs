@@ -28,11 +28,11 @@ pub(super) async fn run(args: &ClusterArgs, environment: &Environment) -> anyhow
     line(&format!("{:<26} {:>8} {:>9}", "supervisor", reply.pid, 0));
     for (name, status) in reply.components {
         let pid = status.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-        let row = format!(
-            "{name:<26} {pid:>8} {:>9}  {}",
-            status.restarts,
-            status.last_exit.unwrap_or_default()
-        );
+        let mut last = status.last_exit.unwrap_or_default();
+        if let Some(pause) = status.pause {
+            last.push_str(&format!("; starts again after {pause:?}"));
+        }
+        let row = format!("{name:<26} {pid:>8} {:>9}  {last}", status.restarts);
         line(row.trim_end());
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io,
+    io::{self, Read, Seek, SeekFrom},
     os::unix::fs::OpenOptionsExt,
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -13,12 +13,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::{ComponentSpec, Statuses};
+use super::{
+    ComponentSpec, Statuses,
+    backoff::{self, Backoff},
+};
 
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-const LAST_BACKOFF: Duration = Duration::from_secs(10);
-/// A process that ran this long is healthy: its next back-off is the first again.
-const HEALTHY_AFTER: Duration = Duration::from_secs(10);
+/// How much of a log's end is read for the reason of an end.
+const LAST_WORDS: u64 = 4096;
 /// How long a process may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -37,40 +38,38 @@ impl Process {
         clock: Clock,
         stop: CancellationToken,
     ) -> Self {
-        let blank = super::ComponentStatus { pid: None, restarts: 0, last_exit: None };
+        let blank = super::ComponentStatus::default();
         statuses.lock().insert(spec.name.clone(), blank);
         Self { spec, statuses, clock, stop }
     }
 
     /// Starts the process again and again until told to stop.
     pub(super) async fn supervise(self) {
-        let mut backoff = FIRST_BACKOFF;
+        let mut backoff = Backoff::new();
         while !self.stop.is_cancelled() {
             let started = self.clock.monotonic();
             let ended = match self.start() {
                 Ok(mut child) => match self.watch(&mut child).await {
-                    Some(status) => describe(status),
+                    Some(status) => self.describe(status),
                     None => return,
                 },
                 Err(e) => format!("cannot start {}: {e}", self.spec.program.display()),
             };
-            tracing::warn!(component = %self.spec.name, "{ended}; starting it again");
+            let pause = backoff.after(self.clock.monotonic().saturating_sub(started));
+            tracing::warn!(component = %self.spec.name, ?pause, "{ended}; starting it again");
             {
                 let mut statuses = self.statuses.lock();
                 if let Some(status) = statuses.get_mut(&self.spec.name) {
                     status.pid = None;
                     status.restarts += 1;
                     status.last_exit = Some(ended);
+                    status.pause = Some(pause);
                 }
             }
-            if self.clock.monotonic().saturating_sub(started) >= HEALTHY_AFTER {
-                backoff = FIRST_BACKOFF;
-            }
             tokio::select! {
-                () = self.clock.sleep(backoff) => {}
+                () = self.clock.sleep(pause) => {}
                 () = self.stop.cancelled() => return,
             }
-            backoff = (backoff * 2).min(LAST_BACKOFF);
         }
     }
 
@@ -85,8 +84,19 @@ impl Process {
             .spawn()?;
         if let Some(status) = self.statuses.lock().get_mut(&self.spec.name) {
             status.pid = child.id();
+            status.pause = None;
         }
         Ok(child)
+    }
+
+    /// How it ended, and why, if it said so; who is killed says nothing.
+    fn describe(&self, status: ExitStatus) -> String {
+        let said =
+            status.code().filter(|code| *code != 0).and_then(|_| last_words(&self.spec).ok());
+        match said.as_deref().and_then(backoff::reason) {
+            Some(reason) => format!("ended with {status}: {reason}"),
+            None => format!("ended with {status}"),
+        }
     }
 
     /// Waits for the process to end; None: it was told to, and did.
@@ -115,8 +125,13 @@ impl Process {
     }
 }
 
-fn describe(status: ExitStatus) -> String {
-    format!("ended with {status}")
+fn last_words(spec: &ComponentSpec) -> io::Result<String> {
+    let mut log = File::open(&spec.log)?;
+    let length = log.metadata()?.len();
+    log.seek(SeekFrom::Start(length.saturating_sub(LAST_WORDS)))?;
+    let mut words = Vec::new();
+    log.take(LAST_WORDS).read_to_end(&mut words)?;
+    Ok(String::from_utf8_lossy(&words).into_owned())
 }
 
 fn open_log(spec: &ComponentSpec) -> io::Result<File> {

@@ -16,6 +16,9 @@
 //! | [`consistency`] | everybody reads its own writes |
 //! | [`restart`] | nodes that die without an API server; a cluster that sleeps |
 //! | [`node_loss`] | nodes that are lost, by Kubernetes' periods |
+//! | [`clock_jumps`] | wall clocks that are set under a running cluster |
+//! | [`full_disk`] | a disk without room |
+//! | [`leadership`] | two copies of a component, one of which leads |
 //! | [`bad_input`] | what the API refuses, and in which words |
 //! | [`security`] | who may not |
 //! | [`chaos`] | every process dies, again and again, under load |
@@ -30,15 +33,18 @@ mod alike;
 mod bad_input;
 mod chaos;
 mod churn;
+mod clock_jumps;
 mod commands;
 mod consistency;
 mod controllers;
 mod dns;
 mod documents;
 mod durability;
+mod full_disk;
 mod harness;
 mod kubectl;
 mod launcher;
+mod leadership;
 mod node_loss;
 mod rest;
 mod restart;

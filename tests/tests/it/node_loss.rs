@@ -199,7 +199,7 @@ async fn a_pod_says_itself_how_long_it_waits() {
     let lossy = Lossy::start(for_ever).await;
     let (lost, _) = lossy.on(2).await;
     lossy.fail(2).await;
-    lossy.pass(1800).await;
+    lossy.pass(900).await;
     assert_eq!(lossy.taints(2).await, UNREACHABLE);
     assert_eq!(lossy.on(2).await, (lost, BTreeSet::new()));
 }

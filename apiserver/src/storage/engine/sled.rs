@@ -26,7 +26,7 @@
 use std::{
     any::Any,
     fs::{self, File},
-    io,
+    io::{self, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     thread,
@@ -47,6 +47,9 @@ const RECORD_KEY_LEN: usize = 15;
 
 /// The most that is stored under one sled key.
 const PIECE: usize = 4096;
+
+/// What must fit on the disk again before a store that could not be written is opened anew: some segments of sled's log.
+const PROBE: usize = 2 << 20;
 
 /// sled's page cache. It is read only when the database is opened: what is alive lives in the store's own memory.
 const CACHE_BYTES: u64 = 1 << 20;
@@ -221,6 +224,24 @@ impl Engine for SledEngine {
         Ok(())
     }
 
+    fn probe(&self) -> io::Result<()> {
+        let path = self.dir.join("probe");
+        let write = || {
+            let mut file = File::create(&path)?;
+            file.write_all(&vec![0; PROBE])?;
+            file.sync_data()
+        };
+        let written = write();
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => written,
+        }
+    }
+
+    fn path(&self) -> Option<&Path> {
+        Some(&self.dir)
+    }
+
     fn size(&self) -> u64 {
         self.log.file.metadata().map_or(0, |metadata| metadata.len())
     }
@@ -331,7 +352,7 @@ impl Pieces {
 /// What came of a call into sled.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("{0}")]
+    #[error("{}", words(.0))]
     Sled(sled::Error),
     #[error("sled panicked: {0}")]
     Panic(String),
@@ -349,6 +370,12 @@ impl Failure {
             other => OpenError::Damaged { path: path.to_owned(), reason: other.to_string() },
         }
     }
+}
+
+/// sled passes an error of the operating system on as the text of a Rust value; a full disk is told in words.
+fn words(error: &sled::Error) -> String {
+    let text = error.to_string();
+    if text.contains("StorageFull") { "no space left on device".to_owned() } else { text }
 }
 
 /// Calls sled; a panic becomes an error. The database is not used again after one.

@@ -3,11 +3,16 @@
 use std::{
     fs::{self, File},
     path::Path,
+    time::Duration,
 };
+
+use component_base::clock::Clock;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{memory, must_commit, must_get, must_list, must_put, open, open_sled};
 use crate::storage::{
-    ListQuery, OpenError, Put, Revision, Storage, StorageError, Txn, TxnResult, WatchQuery,
+    ListQuery, OpenError, Put, Revision, Storage, StorageError, Store, StoreConfig, Txn, TxnResult,
+    WatchQuery,
     engine::{
         fault::{FaultEngine, Faults},
         memory::MemoryEngine,
@@ -121,6 +126,51 @@ async fn after_a_failed_write_the_store_reads_but_does_not_write() {
     // What needs no write is still answered.
     let conflict = store.txn(Txn::create(Put::new("/registry/pods/a/x", "2"))).await;
     assert!(matches!(conflict, Ok(TxnResult::Conflict { .. })), "{conflict:?}");
+}
+
+/// A store on a disk that fails says so, and tells its owner when the disk takes writes again.
+#[tokio::test]
+async fn a_store_whose_disk_is_mended_asks_to_be_opened_again() {
+    let (clock, time) = Clock::test("2026-01-01T00:00:00Z".parse().expect("a time"));
+    let faults = Faults::default();
+    let engine = FaultEngine::new(MemoryEngine, faults.clone());
+    let store = Store::open(engine, StoreConfig::new(clock)).expect("opened");
+    let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let (owner, token) = (store.clone(), end.clone());
+    let maintained = tasks.spawn(async move { owner.maintain(token).await });
+    time.run(must_put(&store, "/registry/pods/a/x", "1")).await;
+    assert_eq!(store.failure(), None);
+    faults.fail_after(0);
+    let refused = time.run(store.txn(Txn::put(Put::new("/registry/pods/a/x", "2")))).await;
+    let message = refused.expect_err("refused").to_string();
+    assert!(message.contains("injected fault: make room on its disk"), "{message}");
+    assert_eq!(store.failure().as_deref(), Some("write failed: injected fault"));
+    time.advance(Duration::from_secs(3600)).await;
+    assert!(!maintained.is_finished(), "the disk is as it was");
+    faults.mend();
+    time.advance(Duration::from_secs(3)).await;
+    assert!(matches!(maintained.await, Ok(Err(StorageError::ReadOnly(_)))));
+    // What the disk holds of the last writes is not known before.
+    let still = store.txn(Txn::put(Put::new("/registry/pods/a/x", "2"))).await;
+    assert!(matches!(still, Err(StorageError::ReadOnly(_))), "{still:?}");
+}
+
+#[tokio::test]
+async fn a_slow_disk_does_not_stall_reads() {
+    let faults = Faults::default();
+    let store = open(FaultEngine::new(MemoryEngine, faults.clone()));
+    must_put(&store, "/registry/pods/a/x", "1").await;
+    faults.stall();
+    let write = must_put(&store, "/registry/pods/a/x", "2");
+    let mut write = std::pin::pin!(write);
+    for _ in 0..100 {
+        assert!(futures::poll!(&mut write).is_pending(), "acknowledged before it is durable");
+        assert_eq!(must_get(&store, "/registry/pods/a/x").await.as_deref(), Some(&b"1"[..]));
+        assert_eq!(must_list(&store, &ListQuery::prefix("/registry/")).await.len(), 1);
+        assert_eq!(store.current_revision().await, Ok(Revision(1)));
+    }
+    faults.resume();
+    assert_eq!(write.await, Revision(2));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use component_base::clock::{Clock, TestClock};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{must_commit, must_get, must_put};
@@ -59,6 +59,28 @@ async fn a_key_expires_unless_it_is_written_again() {
     assert_eq!(must_get(store, "/registry/events/a/y").await, None);
     assert!(must_get(store, "/registry/events/a/z").await.is_some());
     assert_eq!(store.metrics().expired.get(), 2);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn setting_the_wall_clock_changes_no_ones_time() {
+    let cluster = maintained(MemoryEngine, "2026-01-01T00:00:00Z".parse().expect("a time"));
+    let store = &cluster.store;
+    must_commit(store, event("x", 3600)).await;
+    cluster.time.set_wall_clock(SignedDuration::from_hours(6));
+    must_commit(store, event("y", 3600)).await;
+    cluster.time.advance(Duration::from_secs(1800)).await;
+    cluster.time.set_wall_clock(SignedDuration::from_hours(-12));
+    must_commit(store, event("z", 3600)).await;
+    cluster.time.advance(Duration::from_secs(1700)).await;
+    assert!(must_get(store, "/registry/events/a/x").await.is_some(), "not before its hour");
+    cluster.time.advance(Duration::from_secs(200)).await;
+    for (name, there) in [("x", false), ("y", false), ("z", true)] {
+        let found = must_get(store, &format!("/registry/events/a/{name}")).await;
+        assert_eq!(found.is_some(), there, "{name}");
+    }
+    cluster.time.advance(Duration::from_secs(1800)).await;
+    assert_eq!(must_get(store, "/registry/events/a/z").await, None);
     cluster.stop().await;
 }
 

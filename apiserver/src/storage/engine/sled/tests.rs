@@ -84,7 +84,8 @@ async fn a_sync_that_fails_is_told_and_ends_writing() {
     });
     let store = store(engine);
     assert!(store.txn(put(1)).await.is_ok());
-    let refused = Err(StorageError::ReadOnly("fdatasync failed: disk on fire".to_owned()));
+    let reason = format!("fdatasync failed: disk on fire in {}", dir.path().display());
+    let refused = Err(StorageError::ReadOnly(reason));
     assert_eq!(store.txn(put(2)).await, refused);
     assert_eq!(store.txn(put(3)).await, refused);
     assert_eq!(store.get("/registry/pods/a/2").await, Ok(None));
