@@ -319,7 +319,7 @@ mod tests {
         );
         check("{\"a\": \"\\q\"}\n", "json: offset 9: invalid character 'q' in string escape code");
         check("{\"a\": 1", "unexpected EOF");
-        check("{\"a\": [1 2]}\n", "json: offset 10: invalid character '2' after array element");
+        check("{\"a\": [\"1\" 2]}\n", "json: offset 12: invalid character '2' after array element");
         check(
             "{\"a\": {\"b\": tru]}\n",
             "json: offset 16: invalid character ']' in literal true (expecting 'e')",
