@@ -9,6 +9,7 @@
 //! | [`traffic`] | who reaches whom, and as whom |
 //! | [`rollouts`] | updates and scaling under load lose no request |
 //! | [`dns`] | names in pods |
+//! | [`streams`] | exec and port-forward by every kubectl there is |
 //! | [`scheduling`] | the scheduler explains itself, and another takes over |
 //! | [`controllers`] | another controller manager takes over; certificates, dead pods, budgets |
 //! | [`side_by_side`] | clusters that do not meet |
@@ -52,6 +53,7 @@ mod rollouts;
 mod scheduling;
 mod security;
 mod side_by_side;
+mod streams;
 mod support;
 mod time;
 mod traffic;
