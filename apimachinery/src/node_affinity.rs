@@ -77,7 +77,9 @@ mod tests {
                 {"nodeSelectorTerms": terms}}}})
         };
         let label = |key: &str, operator: &str, values: &[&str]| {
-            terms(json!([{"matchExpressions": [{"key": key, "operator": operator, "values": values}]}]))
+            terms(
+                json!([{"matchExpressions": [{"key": key, "operator": operator, "values": values}]}]),
+            )
         };
         check(json!({}), true);
         check(json!({"nodeSelector": {"disk": "ssd"}}), true);

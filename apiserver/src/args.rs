@@ -9,8 +9,7 @@ use std::{
 use anyhow::Context as _;
 use apiserver::{
     Config, StorageKind, TlsListener, authentication::token::TokenKey,
-    kubelet::NodeAnnotationDialer,
-    registry::allocators::Ipv4Range,
+    kubelet::NodeAnnotationDialer, registry::allocators::Ipv4Range,
 };
 use clap::Parser;
 use component_base::{clock::Clock, tls::KeyPair, transport::Listener};
@@ -80,8 +79,9 @@ impl Args {
         };
         let kubelets = Arc::new(NodeAnnotationDialer::new(client_ca_pem.clone(), client));
         let token_key = match &self.service_account_signing_key_file {
-            Some(path) => TokenKey::from_pem(&read(path)?)
-                .with_context(|| path.display().to_string())?,
+            Some(path) => {
+                TokenKey::from_pem(&read(path)?).with_context(|| path.display().to_string())?
+            }
             None => TokenKey::generate(),
         };
         let mut listeners = Vec::new();

@@ -32,13 +32,10 @@ pub(super) async fn run(context: ContainerContext) -> ExitStatus {
         [name, server] => (name, Some(server)),
         _ => return misuse(&context, "nslookup: usage: nslookup [-type=TYPE] HOST [SERVER]").await,
     };
-    let client = match Client::new(&context, server).await {
-        Ok(client) => client,
-        Err(_) => {
-            let server = server.unwrap_or_default();
-            let text = format!("nslookup: couldn't get address for '{server}': not found");
-            return misuse(&context, text).await;
-        }
+    let Ok(client) = Client::new(&context, server).await else {
+        let server = server.unwrap_or_default();
+        let text = format!("nslookup: couldn't get address for '{server}': not found");
+        return misuse(&context, text).await;
     };
     // Names that the hosts file knows are not asked for; bind's tools do not read that file.
     let names = client.candidates(name, true);
