@@ -1,7 +1,7 @@
 //! Tokens of ServiceAccounts: JSON Web Tokens (RFC 7519) signed with ES256 by the cluster's own key.
 //!
 //! One algorithm and one key: a token whose header names another is refused before its signature is looked at. What a
-//! token says is a claim until [`super::Authenticator`] has found the account (and the pod or node that it is bound to)
+//! token says is a claim until [`super::accounts`] has found the account (and the pod or node that it is bound to)
 //! alive.
 //!
 //! The claims are Kubernetes' own (`pkg/serviceaccount/claims.go`): `sub` is the user name, `kubernetes.io` names the
