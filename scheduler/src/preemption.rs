@@ -1,6 +1,6 @@
 //! PostFilter: DefaultPreemption. Finds a node that has room for the pod once pods of lower priority leave it.
 //!
-//! Pure: [`plan`] names the node and the victims; the scheduler's loop deletes them and nominates the node. For each
+//! Pure: [`Planner::plan`] names the node and the victims; the scheduler's loop deletes them and nominates the node. For each
 //! node that refused the pod for a reason that can change, all pods of lower priority are taken off a copy of the
 //! node; if the pod then fits, victims are put back one by one as long as it still fits: first those whose
 //! [disruption budget](budgets) would be violated, then the rest, the most important first. Of the nodes that remain the

@@ -8,9 +8,9 @@
 //! Nothing is decided before every follower has delivered its first list: a pod must not take the room of one that is
 //! merely further down in it.
 //!
-//! While it leads, one task owns the [`Scheduler`] and is its only user. [Followers](follow) send it changes over a bounded
-//! channel; [writes](writer) run beside it, a limited number at a time, and tell it only when a binding fails; questions
-//! for [explanations](endpoint) wait in a channel of their own and are answered between attempts.
+//! While it leads, one task owns the [`Scheduler`] and is its only user. Followers (`follow`) send it changes over a bounded
+//! channel; writes (`writer`) run beside it, a limited number at a time, and tell it only when a binding fails; questions
+//! for explanations (`endpoint`) wait in a channel of their own and are answered between attempts.
 
 mod endpoint;
 mod follow;
