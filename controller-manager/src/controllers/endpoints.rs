@@ -3,7 +3,7 @@
 //! Addresses are grouped by the ports that they resolve to, ready ones apart from others; more than a thousand are cut
 //! off, with an annotation that says so. When a Service goes, its Endpoints go, whoever made them. Follows `pkg/controller/endpoint` of Kubernetes.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use apimachinery::{
     api::{
@@ -19,6 +19,8 @@ use client::{
     Client, DeleteOptions, EventRecorder, Store, controller::Action, events::EventType,
     store::Delta,
 };
+
+use parking_lot::Mutex;
 
 use super::{
     endpoint_slice::{
@@ -46,7 +48,56 @@ struct Reconciler {
     endpoints: Store<Endpoints>,
     recorder: EventRecorder,
     trigger_times: TriggerTimes,
+    writes: Writes,
 }
+
+/// What the store does not tell of our own writes: nobody wakes a Service when its Endpoints change, so that a decision on an
+/// old copy would stand.
+#[derive(Clone, Debug, Default)]
+struct Writes(Arc<Mutex<BTreeMap<ObjectKey, Write>>>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Write {
+    /// The version that a write of ours has replaced, and how often it may still be met.
+    Replaced(String, u32),
+    /// A write whose outcome is not known: its answer was lost, or somebody else came first.
+    InDoubt,
+}
+
+impl Writes {
+    fn note(&self, key: &ObjectKey, write: Write) {
+        self.0.lock().insert(key.clone(), write);
+    }
+
+    fn forget(&self, key: &ObjectKey) {
+        self.0.lock().remove(key);
+    }
+
+    /// Whether a copy is older than what we have written. A copy that stays so is believed in the end: what was written may
+    /// be gone again without a trace.
+    fn is_stale(&self, key: &ObjectKey, existing: Option<&Endpoints>) -> bool {
+        let version = existing.and_then(|e| e.metadata.resource_version.as_deref());
+        let mut writes = self.0.lock();
+        match writes.get_mut(key) {
+            Some(Write::Replaced(replaced, left))
+                if *left > 0 && replaced == version.unwrap_or_default() =>
+            {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn in_doubt(&self, key: &ObjectKey) -> bool {
+        self.0.lock().get(key) == Some(&Write::InDoubt)
+    }
+}
+
+/// For how long a copy that is too old is given to become current.
+const CATCH_UP: Duration = Duration::from_millis(20);
+/// How often that is done: five seconds in all.
+const PATIENCE: u32 = 250;
 
 /// Sets the controller up.
 pub fn start(setup: &mut Setup<'_>) {
@@ -58,6 +109,7 @@ pub fn start(setup: &mut Setup<'_>) {
         endpoints: setup.informers.store(),
         recorder: setup.recorder("endpoint-controller"),
         trigger_times: TriggerTimes::default(),
+        writes: Writes::default(),
     };
     setup.enqueue_changes::<Service>(&queue);
     // Changes by others are let be until the Service or its pods change. What a Service left behind while no controller
@@ -91,6 +143,7 @@ impl Reconciler {
         let existing = self.endpoints.get(key);
         let Some(service) = self.services.get(key) else {
             self.trigger_times.forget(key);
+            self.writes.forget(key);
             if let Some(existing) = existing {
                 self.delete(&existing).await?;
             }
@@ -100,6 +153,9 @@ impl Reconciler {
         {
             return Ok(Action::Done);
         }
+        if self.writes.is_stale(key, existing.as_deref()) {
+            return Ok(Action::RequeueAfter(CATCH_UP));
+        }
         let pods: Vec<Arc<Pod>> = self
             .pods
             .list_namespace(&key.namespace)
@@ -108,13 +164,17 @@ impl Reconciler {
             .collect();
         let time = self.trigger_times.changed(key, &service, &pods);
         let wanted = endpoints_of(&service, &pods);
+        let version =
+            existing.as_ref().and_then(|e| e.metadata.resource_version.clone()).unwrap_or_default();
+        let in_doubt = self.writes.in_doubt(key);
         let written = match existing {
             None => {
                 let mut wanted = wanted;
                 annotate(&mut wanted.metadata.annotations, time.as_ref());
                 self.client.create(&wanted).await
             }
-            Some(existing) if same(&existing, &wanted) => return Ok(Action::Done),
+            // After a write in doubt the copy proves nothing: writing the same again either changes nothing or finds out.
+            Some(existing) if !in_doubt && same(&existing, &wanted) => return Ok(Action::Done),
             Some(existing) => {
                 let mut changed = (*existing).clone();
                 changed.subsets = wanted.subsets;
@@ -126,8 +186,14 @@ impl Reconciler {
             }
         };
         match written {
+            // Somebody else's, or our own whose answer was lost; the store will show it.
+            Err(status) if status.is_already_exists() => {
+                self.writes.note(key, Write::InDoubt);
+                Err(status)
+            }
             Err(status) if is_overtaken(&status) => Ok(Action::Done),
             Err(status) => {
+                self.writes.note(key, Write::InDoubt);
                 let (reason, doing) = match self.endpoints.get(key) {
                     None => ("FailedToCreateEndpoint", "create"),
                     Some(_) => ("FailedToUpdateEndpoint", "update"),
@@ -139,7 +205,15 @@ impl Reconciler {
                 self.recorder.record(&*service, EventType::Warning, reason, text);
                 Err(status)
             }
-            Ok(_) => Ok(Action::Done),
+            // An update that changes nothing leaves the version as it was.
+            Ok(after) if after.metadata.resource_version.as_ref() == Some(&version) => {
+                self.writes.forget(key);
+                Ok(Action::Done)
+            }
+            Ok(_) => {
+                self.writes.note(key, Write::Replaced(version, PATIENCE));
+                Ok(Action::Done)
+            }
         }
     }
 
@@ -308,6 +382,27 @@ mod tests {
         assert_eq!(ips(&subset.addresses), ["10.0.0.1", "10.0.0.2"]);
         assert_eq!(ips(&subset.not_ready_addresses), ["10.0.0.3"]);
         assert_eq!(subset.ports[0].port, 8080);
+    }
+
+    #[test]
+    fn an_old_copy_decides_nothing() {
+        let at = |version: &str| {
+            let mut copy = Endpoints::default();
+            copy.metadata.resource_version = Some(version.to_owned());
+            copy
+        };
+        let (key, writes) = (ObjectKey::new("n", "web"), Writes::default());
+        assert!(!writes.is_stale(&key, Some(&at("7"))), "nothing was written");
+        writes.note(&key, Write::Replaced("7".to_owned(), 2));
+        assert!(!writes.is_stale(&key, Some(&at("8"))), "the store has caught up");
+        assert!(writes.is_stale(&key, Some(&at("7"))) && writes.is_stale(&key, Some(&at("7"))));
+        assert!(!writes.is_stale(&key, Some(&at("7"))), "it is believed in the end");
+        writes.note(&key, Write::Replaced(String::new(), 1));
+        assert!(writes.is_stale(&key, None), "made, and not seen yet");
+        writes.note(&key, Write::InDoubt);
+        assert!(writes.in_doubt(&key) && !writes.is_stale(&key, None));
+        writes.forget(&key);
+        assert!(!writes.in_doubt(&key));
     }
 
     #[test]
