@@ -17,7 +17,8 @@ use super::{LogStream, MAX_BYTES, MAX_FILES, MAX_LINE, print_time};
 /// Chunks that a slow attached client may lag behind before it misses output.
 const ATTACH_CHUNKS: usize = 256;
 
-/// The open log of one container instance. Clones write to the same file.
+/// The log of one container instance. Clones write to the same file, which is open only while something is written: a
+/// process of many nodes has more containers than it may have files open.
 #[derive(Clone)]
 pub struct LogWriter(Arc<Shared>);
 
@@ -32,7 +33,6 @@ struct Shared {
 }
 
 struct State {
-    file: File,
     size: u64,
     partial: [Vec<u8>; 2],
     closed: bool,
@@ -58,9 +58,8 @@ impl LogWriter {
         if let Some(folder) = path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
-        let file = create(path)?;
-        let size = file.metadata()?.len();
-        let state = State { file, size, partial: Default::default(), closed: false };
+        let size = open(path)?.metadata()?.len();
+        let state = State { size, partial: Default::default(), closed: false };
         Ok(Self(Arc::new(Shared {
             state: Mutex::new(state),
             progress: watch::Sender::new(Progress::default()),
@@ -93,12 +92,14 @@ impl LogWriter {
     /// Writes what is left of unfinished lines and ends followers.
     pub fn close(&self) {
         let mut state = self.0.state.lock();
+        let mut entries = Vec::new();
         for stream in [LogStream::Stdout, LogStream::Stderr] {
             let rest = std::mem::take(&mut state.partial[stream as usize]);
             if !rest.is_empty() {
-                self.entry(&mut state, stream, &rest, true);
+                self.entry(&mut state, &mut entries, stream, &rest, true);
             }
         }
+        self.append(&mut state, &mut entries);
         state.closed = true;
         drop(state);
         self.0.progress.send_modify(|progress| progress.closed = true);
@@ -116,6 +117,7 @@ impl LogWriter {
         if state.closed {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
+        let mut entries = Vec::with_capacity(bytes.len() + 64);
         let mut line = std::mem::take(&mut state.partial[stream as usize]);
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             line.extend_from_slice(piece);
@@ -125,60 +127,80 @@ impl LogWriter {
             }
             while line.len() > MAX_LINE {
                 let rest = line.split_off(MAX_LINE);
-                self.entry(&mut state, stream, &line, false);
+                self.entry(&mut state, &mut entries, stream, &line, false);
                 line = rest;
             }
             if finished {
-                self.entry(&mut state, stream, &line, true);
+                self.entry(&mut state, &mut entries, stream, &line, true);
                 line.clear();
             }
         }
         state.partial[stream as usize] = line;
+        self.append(&mut state, &mut entries);
         drop(state);
         self.0.progress.send_modify(|progress| progress.written += 1);
         Ok(())
     }
 
-    /// Appends one entry. A log that cannot be written (disk full) does not stop the container.
-    fn entry(&self, state: &mut State, stream: LogStream, text: &[u8], full: bool) {
+    /// Adds one entry to those that are to be appended.
+    fn entry(
+        &self,
+        state: &mut State,
+        entries: &mut Vec<u8>,
+        stream: LogStream,
+        text: &[u8],
+        full: bool,
+    ) {
         let tag = if full { "F" } else { "P" };
         let time = print_time(self.0.clock.now());
-        let mut entry = format!("{time} {} {tag} ", stream.name()).into_bytes();
-        entry.extend_from_slice(text);
-        entry.push(b'\n');
-        let size = entry.len() as u64;
-        if state.size > 0 && state.size + size > self.0.max_bytes {
+        let head = format!("{time} {} {tag} ", stream.name());
+        let size = (head.len() + text.len() + 1) as u64;
+        let so_far = state.size + entries.len() as u64;
+        if so_far > 0 && so_far + size > self.0.max_bytes {
+            self.append(state, entries);
             match self.rotate() {
-                Ok(file) => (state.file, state.size) = (file, 0),
+                Ok(()) => state.size = 0,
                 Err(error) => {
                     tracing::warn!(path = %self.0.path.display(), %error, "failed to rotate log");
                 }
             }
         }
-        match state.file.write_all(&entry) {
-            Ok(()) => state.size += size,
+        entries.extend_from_slice(head.as_bytes());
+        entries.extend_from_slice(text);
+        entries.push(b'\n');
+    }
+
+    /// Appends entries to the file. A log that cannot be written (disk full) does not stop the container.
+    fn append(&self, state: &mut State, entries: &mut Vec<u8>) {
+        if entries.is_empty() {
+            return;
+        }
+        match open(&self.0.path).and_then(|mut file| file.write_all(entries)) {
+            Ok(()) => state.size += entries.len() as u64,
             Err(error) => {
                 tracing::warn!(path = %self.0.path.display(), %error, "failed to write log");
             }
         }
+        entries.clear();
     }
 
-    fn rotate(&self) -> io::Result<File> {
+    fn rotate(&self) -> io::Result<()> {
         let time = self.0.clock.now().to_zoned(TimeZone::UTC).strftime("%Y%m%d-%H%M%S%.9f");
         let mut rotated = self.0.path.clone().into_os_string();
         rotated.push(format!(".{time}"));
         fs::rename(&self.0.path, &rotated)?;
-        let file = create(&self.0.path)?;
+        open(&self.0.path)?;
         let mut old = rotated_files(&self.0.path)?;
         old.truncate((old.len() + 1).saturating_sub(MAX_FILES));
         for path in old {
             fs::remove_file(path)?;
         }
-        Ok(file)
+        Ok(())
     }
 }
 
-fn create(path: &Path) -> io::Result<File> {
+/// Opens a log for appending, and makes it when it is not there.
+fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
