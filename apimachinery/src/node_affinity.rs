@@ -96,4 +96,32 @@ mod tests {
         let field = json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-1"]}]});
         check(terms(json!([{}, field])), true);
     }
+
+    #[test]
+    fn requirements_hold_as_node_selectors_define_them() {
+        let check = |operator: &str, values: &[&str], actual: Option<&str>, expected| {
+            let requirement = NodeSelectorRequirement {
+                key: "k".into(),
+                operator: operator.into(),
+                values: values.iter().map(|v| (*v).to_owned()).collect(),
+            };
+            let lookup = |_: &str| actual.map(str::to_owned);
+            assert_eq!(requirement_holds(&requirement, &lookup), expected, "{requirement:?}");
+        };
+        check("In", &["a", "b"], Some("a"), true);
+        check("In", &["a", "b"], Some("c"), false);
+        check("In", &["a"], None, false);
+        check("NotIn", &["a"], Some("b"), true);
+        check("NotIn", &["a"], Some("a"), false);
+        check("NotIn", &["a"], None, true);
+        check("Exists", &[], Some(""), true);
+        check("Exists", &[], None, false);
+        check("DoesNotExist", &[], None, true);
+        check("DoesNotExist", &[], Some("x"), false);
+        check("Gt", &["3"], Some("4"), true);
+        check("Gt", &["3"], Some("3"), false);
+        check("Lt", &["3"], Some("2"), true);
+        check("Lt", &["3"], Some("two"), false);
+        check("Lt", &["3"], None, false);
+    }
 }

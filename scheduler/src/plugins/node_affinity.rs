@@ -1,8 +1,11 @@
 //! NodeAffinity: `nodeSelector` and `requiredDuringScheduling…` decide, `preferredDuringScheduling…` weighs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use apimachinery::api::core::{Node, NodeSelectorRequirement, NodeSelectorTerm, Pod};
+use apimachinery::{
+    api::core::{Node, Pod},
+    node_affinity::{required_matches, term_matches},
+};
 
 use crate::{
     framework::{
@@ -49,60 +52,6 @@ impl Plugin for NodeAffinity {
             _ => false,
         }
     }
-}
-
-/// Whether one requirement holds for a set of values by key: `nodeaffinity.nodeSelectorRequirementsAsSelector`.
-fn requirement_holds(
-    requirement: &NodeSelectorRequirement,
-    lookup: &dyn Fn(&str) -> Option<String>,
-) -> bool {
-    let value = lookup(&requirement.key);
-    let number = |text: &str| text.parse::<i64>().ok();
-    let compare = |holds: fn(i64, i64) -> bool| {
-        let (Some(value), [bound]) = (&value, &requirement.values[..]) else { return false };
-        number(value).zip(number(bound)).is_some_and(|(v, b)| holds(v, b))
-    };
-    match requirement.operator.as_str() {
-        "In" => value.is_some_and(|v| requirement.values.contains(&v)),
-        "NotIn" => value.is_none_or(|v| !requirement.values.contains(&v)),
-        "Exists" => value.is_some(),
-        "DoesNotExist" => value.is_none(),
-        "Gt" => compare(|v, b| v > b),
-        "Lt" => compare(|v, b| v < b),
-        _ => false,
-    }
-}
-
-/// Whether a term selects the node; a term without any requirement selects none.
-#[must_use]
-pub fn term_matches(
-    term: &NodeSelectorTerm,
-    labels: &BTreeMap<String, String>,
-    node_name: &str,
-) -> bool {
-    if term.match_expressions.is_empty() && term.match_fields.is_empty() {
-        return false;
-    }
-    let by_label = |key: &str| labels.get(key).cloned();
-    let by_field = |key: &str| (key == "metadata.name").then(|| node_name.to_owned());
-    term.match_expressions.iter().all(|r| requirement_holds(r, &by_label))
-        && term.match_fields.iter().all(|r| requirement_holds(r, &by_field))
-}
-
-/// Whether the pod's nodeSelector and required node affinity admit the node.
-#[must_use]
-pub fn required_matches(pod: &Pod, labels: &BTreeMap<String, String>, node_name: &str) -> bool {
-    let selected = pod.spec.node_selector.iter().all(|(key, value)| labels.get(key) == Some(value));
-    let required = pod
-        .spec
-        .affinity
-        .as_ref()
-        .and_then(|a| a.node_affinity.as_ref())
-        .and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
-    selected
-        && required.is_none_or(|r| {
-            r.node_selector_terms.iter().any(|term| term_matches(term, labels, node_name))
-        })
 }
 
 /// The nodes named by `metadata.name` fields, where every term names some: only those can match.
@@ -189,38 +138,5 @@ impl Score for NodeAffinity {
 
     fn normalize(&self, _: &CycleState, _: &PodInfo, _: &[&NodeInfo], scores: &mut [i64]) {
         default_normalize(scores, false);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn requirements_hold_as_node_selectors_define_them() {
-        let check = |operator: &str, values: &[&str], actual: Option<&str>, expected| {
-            let requirement = NodeSelectorRequirement {
-                key: "k".into(),
-                operator: operator.into(),
-                values: values.iter().map(|v| (*v).to_owned()).collect(),
-            };
-            let lookup = |_: &str| actual.map(str::to_owned);
-            assert_eq!(requirement_holds(&requirement, &lookup), expected, "{requirement:?}");
-        };
-        check("In", &["a", "b"], Some("a"), true);
-        check("In", &["a", "b"], Some("c"), false);
-        check("In", &["a"], None, false);
-        check("NotIn", &["a"], Some("b"), true);
-        check("NotIn", &["a"], Some("a"), false);
-        check("NotIn", &["a"], None, true);
-        check("Exists", &[], Some(""), true);
-        check("Exists", &[], None, false);
-        check("DoesNotExist", &[], None, true);
-        check("DoesNotExist", &[], Some("x"), false);
-        check("Gt", &["3"], Some("4"), true);
-        check("Gt", &["3"], Some("3"), false);
-        check("Lt", &["3"], Some("2"), true);
-        check("Lt", &["3"], Some("two"), false);
-        check("Lt", &["3"], None, false);
     }
 }

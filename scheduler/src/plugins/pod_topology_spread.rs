@@ -11,6 +11,7 @@ use std::{
 use apimachinery::{
     api::core::{Node, Pod, TopologySpreadConstraint},
     labels::Selector,
+    node_affinity,
 };
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
         CycleState, Filter, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreFilter, PreFilterOutcome,
         PreScore, Rejection, Score,
     },
-    plugins::{inter_pod_affinity::of_keys, node_affinity, taint_toleration::tolerates_all},
+    plugins::{inter_pod_affinity::of_keys, taint_toleration::tolerates_all},
     queue::events::{ClusterEvent, Event, Subject},
     snapshot::Snapshot,
 };
