@@ -124,9 +124,17 @@ impl Shutdown {
     /// # Errors
     /// When the handlers cannot be installed.
     pub fn on_signals(&self) -> io::Result<()> {
+        Self::on_signals_cancel(&self.token)
+    }
+
+    /// Like [`Self::on_signals`], for whoever has something to do before the end begins: the first signal cancels `token`.
+    ///
+    /// # Errors
+    /// When the handlers cannot be installed.
+    pub fn on_signals_cancel(token: &CancellationToken) -> io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let token = self.token.clone();
+        let token = token.clone();
         // Outside the tracker: it listens until the process ends.
         TaskTracker::new().spawn(async move {
             for first in [true, false] {

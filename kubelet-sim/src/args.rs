@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -26,9 +27,9 @@ use dns::{
     in_cluster::{self, Credentials},
 };
 use kubelet_sim::{
-    Config, NodeSetup,
+    Config, GracefulShutdown, NodeSetup,
     names::{self, Names},
-    node::NodeSettings,
+    node::{NodeSettings, shutdown::GracePeriods},
     node_address,
 };
 
@@ -94,6 +95,13 @@ pub(crate) struct Args {
     /// The certificate of the authority that the API server's is signed by.
     #[arg(long)]
     certificate_authority: Option<PathBuf>,
+    /// How long the nodes take on SIGTERM to end their pods, as `30s`: graceful node shutdown. 0: none, the pods come back at
+    /// the next start.
+    #[arg(long, default_value = "0s", value_parser = go_duration, value_name = "DURATION")]
+    shutdown_grace_period: Duration,
+    /// What of that is for critical pods, which end last.
+    #[arg(long, default_value = "0s", value_parser = go_duration, value_name = "DURATION")]
+    shutdown_grace_period_critical_pods: Duration,
     /// Lets pods reach addresses outside of the cluster.
     #[arg(long)]
     allow_egress: bool,
@@ -110,6 +118,11 @@ pub(crate) struct Args {
 
 fn read(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| path.display().to_string())
+}
+
+fn go_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?}: write a duration, like 30s or 1m30s");
+    apimachinery::duration::parse_go_duration(text).ok_or_else(wrong)
 }
 
 fn node_range(text: &str) -> Result<(u32, u32), String> {
@@ -151,7 +164,15 @@ impl Args {
             names: Some(self.names(clock)?),
             streams: Listener::bind_unix(&streams)
                 .with_context(|| format!("listen on {}", streams.display()))?,
+            graceful: self.graceful()?,
         })
+    }
+
+    fn graceful(&self) -> anyhow::Result<GracefulShutdown> {
+        let (total, critical) =
+            (self.shutdown_grace_period, self.shutdown_grace_period_critical_pods);
+        let periods = GracePeriods::new(total, critical).map_err(anyhow::Error::msg)?;
+        Ok(GracefulShutdown { periods, ..GracefulShutdown::default() })
     }
 
     /// The images: ours, and the cluster's DNS.

@@ -16,7 +16,10 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::{Ended, Record, Records, State};
+use crate::{
+    lifecycle::{Ended, Record, Records, State},
+    status::Failure,
+};
 
 /// The exit code of a container that its node's end killed.
 const KILLED: i32 = 255;
@@ -49,13 +52,21 @@ pub struct PodCheckpoint {
     pub pod: Pod,
     /// When the kubelet first saw it.
     pub start_time: MicroTime,
+    /// Why it was told to end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
     containers: std::collections::BTreeMap<String, Kept>,
 }
 
 impl PodCheckpoint {
     /// What of a pod is to be kept.
     #[must_use]
-    pub fn of(pod: &Pod, records: &Records, start_time: Timestamp) -> Self {
+    pub fn of(
+        pod: &Pod,
+        records: &Records,
+        start_time: Timestamp,
+        failure: Option<Failure>,
+    ) -> Self {
         let end = |ended: &Ended| KeptEnd {
             exit_code: ended.exit_code,
             signal: ended.signal,
@@ -86,7 +97,7 @@ impl PodCheckpoint {
         // The version changes with every write of anybody; it is not kept.
         pod.metadata.resource_version = None;
         pod.metadata.managed_fields.clear();
-        Self { pod, start_time: MicroTime(start_time), containers }
+        Self { pod, start_time: MicroTime(start_time), failure, containers }
     }
 
     /// The records with which the pod comes back: what ran has been killed.
@@ -250,13 +261,14 @@ mod tests {
     fn reboot(record: Record) -> Record {
         let dir = tempfile::tempdir().unwrap();
         let records = Records::from([("c".to_owned(), record)]);
-        let kept = PodCheckpoint::of(&pod("u"), &records, STARTED);
+        let kept = PodCheckpoint::of(&pod("u"), &records, STARTED, Some(Failure::NodeShutdown));
         Checkpoints::open(dir.path().to_owned()).unwrap().save("u", &kept);
         let mut loaded = Checkpoints::open(dir.path().to_owned()).unwrap().load();
         assert_eq!(loaded.len(), 1);
         let loaded = loaded.remove(0);
         assert_eq!(loaded, kept);
         assert_eq!(loaded.start_time.0, STARTED);
+        assert_eq!(loaded.failure, Some(Failure::NodeShutdown));
         assert_eq!(loaded.pod.metadata.deletion_grace_period_seconds, Some(30));
         assert_eq!(loaded.pod.metadata.resource_version, None);
         let (clock, _) = Clock::test("2026-01-01T00:00:00Z".parse().unwrap());
@@ -304,7 +316,7 @@ mod tests {
         let file = dir.path().join("u.json");
         let save = |restarts: i32| {
             let records = Records::from([("c".into(), Record { restarts, ..Record::default() })]);
-            checkpoints.save("u", &PodCheckpoint::of(&pod("u"), &records, STARTED));
+            checkpoints.save("u", &PodCheckpoint::of(&pod("u"), &records, STARTED, None));
         };
         save(1);
         std::fs::remove_file(&file).unwrap();

@@ -41,7 +41,7 @@ mod testing;
 pub mod volumes;
 pub mod worker;
 
-pub use server::{Config, NodeSetup, Server, ServerError};
+pub use server::{Config, GracefulShutdown, NodeSetup, Server, ServerError};
 pub(crate) use worker::hook_request as worker_hook_request;
 
 /// The InternalIP of node number `number`: 192.168.1.101 for the first; beyond the 155th they go on in 192.168.2.0.

@@ -36,13 +36,17 @@ fn run(args: &Args) -> anyhow::Result<()> {
 
 async fn serve(args: &Args) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
-    shutdown.on_signals()?;
+    let config = args.config()?;
+    // Those who shut down in order do so on the first signal, and the process ends with them.
+    let graceful = &config.graceful;
+    let first = if graceful.periods.is_on() { &graceful.requested } else { shutdown.token() };
+    Shutdown::on_signals_cancel(first)?;
     args.lifeline_fd.map(|fd| shutdown.follow_lifeline(fd)).transpose().context("lifeline")?;
     if let Some(path) = &args.health_socket {
         let listener = Listener::bind_unix(path).context("health socket")?;
         let router = health::router(&Checks::new(), Registry::new());
         shutdown.spawn("health", transport::serve(listener, router, shutdown.token().clone()));
     }
-    Server::new(args.config()?)?.run(shutdown.clone()).await;
+    Server::new(config)?.run(shutdown.clone()).await;
     Ok(shutdown.wait(Duration::from_secs(5)).await?)
 }

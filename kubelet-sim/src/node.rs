@@ -8,6 +8,7 @@
 //! | [`lease`] | the heartbeat |
 //! | [`admission`] | whether a pod may run here (pure) |
 //! | [`pods`] | a worker for each pod that is bound here |
+//! | [`shutdown`] | the node's end in order |
 
 pub(crate) mod admission;
 pub mod context;
@@ -15,6 +16,7 @@ mod lease;
 mod own;
 mod pods;
 mod registration;
+pub mod shutdown;
 mod status;
 
 pub use context::{NodeContext, NodeSettings};

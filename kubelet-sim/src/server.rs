@@ -17,13 +17,16 @@ use component_base::{
     transport::{self, Listener},
 };
 use container_runtime::{ImageCatalogue, Runtime};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     checkpoint::Checkpoints,
     images::NodeImages,
     node::{
-        NodeContext, NodeSettings, OwnNode, PodTable, Reporter, context::checkpoint_dir,
+        NodeContext, NodeSettings, OwnNode, PodTable, Reporter,
+        context::checkpoint_dir,
         follow_pods, keep_lease, object,
+        shutdown::{self, GracePeriods},
     },
     objects::Objects,
     statuses::Statuses,
@@ -56,6 +59,17 @@ pub struct Config {
     pub names: Option<crate::names::Names>,
     /// Where the API server reaches this kubelet.
     pub streams: Listener,
+    /// When and how its nodes shut down.
+    pub graceful: GracefulShutdown,
+}
+
+/// The orderly end of the nodes. The default: they are never asked for it.
+#[derive(Clone, Debug, Default)]
+pub struct GracefulShutdown {
+    /// How long it may take; none: no orderly end, whoever asks.
+    pub periods: GracePeriods,
+    /// Cancelled to ask for it; when the nodes have shut down the server ends.
+    pub requested: CancellationToken,
 }
 
 /// Why a kubelet cannot run.
@@ -90,7 +104,8 @@ impl Server {
         Ok(Self { config })
     }
 
-    /// Runs the nodes until `shutdown`. Pods are not ended: they come back at the next start.
+    /// Runs the nodes until `shutdown`; then pods are not ended: they come back at the next start. Or until they are asked
+    /// to shut down gracefully, and have.
     pub async fn run(self, shutdown: Shutdown) {
         let fabric = Fabric::new(self.config.fabric.clone(), shutdown.token());
         self.run_on(&fabric, shutdown).await;
@@ -100,7 +115,7 @@ impl Server {
     /// Runs the nodes like [`Self::run`], on a network that the nodes of other servers are on, too; the configuration's
     /// own is not looked at.
     pub async fn run_on(self, fabric: &Fabric, shutdown: Shutdown) {
-        let Config { clock, nodes, catalogue, names, streams, .. } = self.config;
+        let Config { clock, nodes, catalogue, names, streams, graceful, .. } = self.config;
         let service = KubeletStreams::new(clock.clone());
         let runtime = Runtime::new(clock.clone());
         shutdown.spawn(
@@ -128,6 +143,7 @@ impl Server {
             services,
             nodes: nodes.len(),
             networks: parking_lot::Mutex::default(),
+            members: parking_lot::Mutex::default(),
         });
         for node in nodes {
             let (joined, child) = (joined.clone(), shutdown.clone());
@@ -139,7 +155,13 @@ impl Server {
                 }
             });
         }
-        shutdown.cancelled().await;
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = graceful.requested.cancelled() => {
+                shutdown.token().run_until_cancelled(joined.shut_down(graceful.periods)).await;
+                shutdown.cancel();
+            }
+        }
         let own: Vec<_> = joined.networks.lock().drain(..).collect();
         for node in own {
             node.stop().await;
@@ -160,6 +182,25 @@ struct Joined {
     nodes: usize,
     /// The nodes' own ends of the fabric, as far as they are up.
     networks: parking_lot::Mutex<Vec<cni::userspace::Node>>,
+    /// The nodes that run pods.
+    members: parking_lot::Mutex<Vec<Member>>,
+}
+
+/// A node, its pods, and who tells of it.
+type Member = (Arc<NodeContext>, PodTable, Arc<Reporter>);
+
+impl Joined {
+    /// Shuts all nodes down in order, if they are to.
+    async fn shut_down(&self, periods: GracePeriods) {
+        if !periods.is_on() {
+            return;
+        }
+        let members: Vec<Member> = self.members.lock().clone();
+        let ending = members
+            .into_iter()
+            .map(|(node, table, reporter)| shutdown::shut_down(node, table, reporter, periods));
+        futures::future::join_all(ending).await;
+    }
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -184,7 +225,7 @@ async fn run_node(setup: NodeSetup, joined: &Joined, shutdown: Shutdown) -> Resu
     // A node that has been here before knows its range, and need not wait for the API server.
     let cidr = match kept_pod_cidr(&settings) {
         Some(cidr) => {
-            speak(reporter, None, &shutdown);
+            speak(reporter.clone(), None, &shutdown);
             cidr
         }
         None => {
@@ -230,6 +271,7 @@ async fn run_node(setup: NodeSetup, joined: &Joined, shutdown: Shutdown) -> Resu
         client,
         settings,
     });
+    joined.members.lock().push((context.clone(), table.clone(), reporter));
     follow_pods(context, table, shutdown).await;
     Ok(())
 }

@@ -7,7 +7,7 @@
 //! Without a container's name an annotation holds for the pod's `containers`, not for its init containers; one that
 //! names a container wins. [`table`] is the only list of the names: the parser, its messages and FIDELITY.md's table
 //! come from it. Annotations may change while the pod lives: what concerns a start (delays, ends, the image) counts
-//! from the container's next start, what concerns traffic and reported usage at once.
+//! from the container's next start, what concerns traffic at once.
 //!
 //! A value that cannot be read and a name that is not in the table are problems, never silence: the kubelet tells them
 //! by a `Warning` event with the reason [`INVALID`]; what could be read holds all the same.
@@ -17,10 +17,7 @@ pub mod table;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use apimachinery::{
-    api::core::{Node, Pod},
-    quantity::Quantity,
-};
+use apimachinery::api::core::{Node, Pod};
 
 use container_runtime::PullError;
 use table::{CONTAINER, Knob, NODE};
@@ -43,10 +40,6 @@ pub struct ContainerSimulation {
     pub exit_code: Option<i32>,
     /// How long after its start it is killed for want of memory: `OOMKilled`, 137.
     pub oom_after: Option<Duration>,
-    /// Reported CPU usage.
-    pub cpu: Option<Quantity>,
-    /// Reported memory usage.
-    pub memory: Option<Quantity>,
     /// How long each accepted connection waits before it is served.
     pub latency: Option<Duration>,
     /// The share of connections that are reset, from 0 to 1.

@@ -15,7 +15,7 @@ use apimachinery::{
 use jiff::Timestamp;
 
 use crate::lifecycle::{Records, is_sidecar, should_restart};
-pub use conditions::OWN_CONDITIONS;
+pub use conditions::is_own;
 
 /// What the status is made from.
 #[derive(Clone, Debug)]
@@ -32,12 +32,43 @@ pub struct View<'a> {
     pub told: Option<&'a Told>,
     /// When the kubelet first saw the pod.
     pub start_time: Timestamp,
-    /// The pod was told to end for this reason, with this message (deadline, eviction).
-    pub failure: Option<(&'a str, &'a str)>,
+    /// The pod was told to end for this reason.
+    pub failure: Option<Failure>,
     /// All containers have been stopped for good.
     pub finished: bool,
     /// Wall clock.
     pub now: Timestamp,
+}
+
+/// Why a whole pod was told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Failure {
+    /// Its `activeDeadlineSeconds` are over.
+    DeadlineExceeded,
+    /// Its node shuts down.
+    NodeShutdown,
+}
+
+impl Failure {
+    /// `status.reason`.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::NodeShutdown => "Terminated",
+        }
+    }
+
+    /// `status.message`.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::DeadlineExceeded => {
+                "Pod was active on the node longer than the specified deadline"
+            }
+            Self::NodeShutdown => "Pod was terminated in response to imminent node shutdown.",
+        }
+    }
 }
 
 /// What later statuses depend on of the one that was last told.
@@ -92,8 +123,8 @@ pub fn generate(view: &View<'_>) -> PodStatus {
         init_container_statuses: init,
         container_statuses: main,
         ephemeral_container_statuses: containers::ephemeral(view),
-        reason: failure.map(|(reason, _)| reason.to_owned()),
-        message: failure.map(|(_, message)| message.to_owned()),
+        reason: failure.map(|failure| failure.reason().to_owned()),
+        message: failure.map(|failure| failure.message().to_owned()),
         conditions,
         ..PodStatus::default()
     }

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
-use crate::status::OWN_CONDITIONS;
+use crate::status::is_own;
 
 /// How many statuses of a process travel at once, over all its nodes, and of each node.
 const WORKERS: (usize, usize) = (64, 16);
@@ -189,7 +189,7 @@ fn version_of(pod: &Pod) -> u64 {
 /// The part of a status that the kubelet writes.
 fn own_part(status: &PodStatus) -> Arc<[u8]> {
     let mut status = status.clone();
-    status.conditions.retain(|c| OWN_CONDITIONS.contains(&c.type_.as_str()));
+    status.conditions.retain(is_own);
     status.nominated_node_name = None;
     serde_json::to_vec(&status).unwrap_or_default().into()
 }
@@ -270,12 +270,13 @@ mod tests {
     #[test]
     fn foreign_conditions_are_not_sent() {
         let status: PodStatus = serde_json::from_value(json!({
-            "conditions": [{"type": "example.com/lb", "status": "True"}, {"type": "Ready", "status": "True"}],
+            "conditions": [{"type": "example.com/lb", "status": "True"}, {"type": "DisruptionTarget", "status": "True"},
+                           {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}, {"type": "Ready", "status": "True"}],
             "nominatedNodeName": "n",
         }))
         .unwrap();
         let own = tree(&own_part(&status));
-        assert_eq!(own["conditions"].as_array().map(Vec::len), Some(1));
+        assert_eq!(own["conditions"].as_array().map(Vec::len), Some(2));
         assert_eq!(own.get("nominatedNodeName"), None);
     }
 }

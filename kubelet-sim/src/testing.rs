@@ -33,9 +33,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-use crate::{Config, NodeSetup, Server, node::NodeSettings};
+use crate::{
+    Config, GracefulShutdown, NodeSetup, Server,
+    node::{NodeSettings, shutdown::GracePeriods},
+};
 
 /// The node's name.
 const NODE: &str = "node-1";
@@ -63,6 +67,7 @@ pub(crate) struct World {
     catalogue: ImageCatalogue,
     whole: Shutdown,
     kubelet: Shutdown,
+    graceful: GracefulShutdown,
     folder: TempDir,
 }
 
@@ -77,6 +82,11 @@ impl KubeletDialer for NoKubelet {
 impl World {
     /// An API server, and a kubelet that runs.
     pub(crate) async fn new() -> Self {
+        Self::shutting_down_within(GracePeriods::default()).await
+    }
+
+    /// The same; the node takes so long to shut down in order.
+    pub(crate) async fn shutting_down_within(periods: GracePeriods) -> Self {
         static LOGS: Once = Once::new();
         LOGS.call_once(|| {
             // A second logger is refused: then the first one does.
@@ -104,6 +114,7 @@ impl World {
             connector,
             whole,
             kubelet: Shutdown::new(),
+            graceful: GracefulShutdown { periods, ..GracefulShutdown::default() },
             folder: tempfile::tempdir().unwrap(),
         };
         world.prepare().await;
@@ -128,6 +139,7 @@ impl World {
 
     /// Starts the kubelet, as at the boot of its node.
     pub(crate) fn start_kubelet(&mut self) {
+        self.graceful.requested = CancellationToken::new();
         let user = format!("system:node:{NODE}");
         let endpoint = Endpoint::InProcess(self.connector.with_identity(&user, &["system:nodes"]));
         let (streams, _) = Listener::in_process();
@@ -162,10 +174,21 @@ impl World {
             catalogue: Arc::new(self.catalogue.clone()),
             names: None,
             streams,
+            graceful: self.graceful.clone(),
         };
         self.kubelet = Shutdown::new();
         let server = Server::new(config).unwrap();
         self.kubelet.spawn("kubelet", server.run(self.kubelet.clone()));
+    }
+
+    /// Asks the node to shut down in order.
+    pub(crate) fn shut_down_node(&self) {
+        self.graceful.requested.cancel();
+    }
+
+    /// Waits until a node that was asked has shut down.
+    pub(crate) async fn await_shutdown(&self) {
+        self.time.run(self.kubelet.wait(Duration::from_secs(10))).await.unwrap();
     }
 
     /// Ends the kubelet and all containers, as a node's crash does.

@@ -50,7 +50,7 @@ use crate::{
     lifecycle::{self, Action, Record, Records, is_sidecar},
     node::NodeContext,
     probes::Report,
-    status::{self, Told},
+    status::{self, Failure, Told},
 };
 use events::Event;
 use probing::ProbeTasks;
@@ -65,6 +65,8 @@ pub struct Shared {
     pub logs: BTreeMap<String, (PathBuf, Option<PathBuf>)>,
     /// The pod's network.
     pub sandbox: Option<Sandbox>,
+    /// It has ended, and its status says so.
+    pub finished: bool,
 }
 
 /// The worker of one pod.
@@ -79,7 +81,7 @@ pub struct PodWorker {
     hostname: String,
     shared: Arc<RwLock<Shared>>,
     start_time: Timestamp,
-    failure: Option<(&'static str, &'static str)>,
+    failure: Option<Failure>,
     finished: bool,
     pulls: FailedPulls,
     /// Dropped with the pod's network.
@@ -153,9 +155,11 @@ impl PodWorker {
         };
         if let Some(checkpoint) = checkpoint {
             worker.start_time = checkpoint.start_time.0;
+            worker.failure = checkpoint.failure;
             worker.records = checkpoint.after_reboot(&worker.node.clock);
             worker.settled = is_terminal(&worker.pod);
             worker.finished = worker.settled;
+            worker.shared.write().finished = worker.settled;
             worker.recall_logs();
         }
         worker
@@ -227,11 +231,12 @@ impl PodWorker {
             return None;
         }
         if self.failure.is_none() && self.past_deadline().is_some_and(|left| left.is_zero()) {
-            let message = "Pod was active on the node longer than the specified deadline";
-            self.failure = Some(("DeadlineExceeded", message));
-            self.node.event(&self.pod, EventType::Normal, "DeadlineExceeded", message);
-            let ending = self.stop_all(self.grace());
-            self.events.push(Box::pin(ending.map(|()| Event::Stopped)));
+            let failure = Failure::DeadlineExceeded;
+            self.node.event(&self.pod, EventType::Normal, failure.reason(), failure.message());
+            self.fail(failure);
+        }
+        if self.failure.is_none() && self.node.own.ends(&self.pod).is_some() {
+            self.fail(Failure::NodeShutdown);
         }
         if self.failure.is_some() {
             if !self.records.values().any(Record::running) {
@@ -272,6 +277,13 @@ impl PodWorker {
             }
         }
         self.next_due()
+    }
+
+    /// Ends the pod for this reason; once nothing runs any more it has finished.
+    fn fail(&mut self, failure: Failure) {
+        self.failure = Some(failure);
+        let ending = self.stop_all(self.grace());
+        self.events.push(Box::pin(ending.map(|()| Event::Stopped)));
     }
 
     fn finish(&mut self) {
@@ -387,12 +399,14 @@ impl PodWorker {
     }
 
     /// The grace period: the deletion's, else the pod's; a second at least. A deletion with 0 takes the object away at
-    /// once and leaves the containers the pod's own time (`calculateEffectiveGracePeriod`).
+    /// once and leaves the containers the pod's own time (`calculateEffectiveGracePeriod`). A node that shuts down caps it.
     fn grace(&self) -> Duration {
         let of_deletion = self.pod.metadata.deletion_grace_period_seconds.filter(|s| *s > 0);
         let seconds =
             of_deletion.or(self.pod.spec.termination_grace_period_seconds).unwrap_or(30).max(1);
-        Duration::from_secs(u64::try_from(seconds).unwrap_or(1))
+        let own = Duration::from_secs(u64::try_from(seconds).unwrap_or(1));
+        let cap = self.node.own.ends(&self.pod);
+        cap.map_or(own, |cap| own.min(cap).max(Duration::from_secs(1)))
     }
 
     /// What one container gets that is stopped alone: its pod's grace period as it is.
@@ -426,8 +440,11 @@ impl PodWorker {
         told.phase.clone_from(&status.phase);
         told.conditions.clone_from(&status.conditions);
         self.node.statuses.set(&self.pod, &status);
-        let kept = PodCheckpoint::of(&self.pod, &self.records, self.start_time);
+        let kept = PodCheckpoint::of(&self.pod, &self.records, self.start_time, self.failure);
         self.node.checkpoints.save(&self.uid, &kept);
+        if self.finished && !std::mem::replace(&mut self.shared.write().finished, true) {
+            self.node.own.tell_end();
+        }
     }
 
     /// A pod that ended keeps its record, but neither address nor connections.

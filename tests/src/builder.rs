@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use component_base::clock::Clock;
 use container_runtime::{ImageCatalogue, ImageNameError, Program};
+use kubelet_sim::node::shutdown::GracePeriods;
 
 use crate::{
     cluster::{Parts, Running, TestCluster},
@@ -36,6 +37,7 @@ pub struct Builder {
     pub(crate) own_images: Vec<String>,
     pub(crate) programs: Option<PathBuf>,
     pub(crate) timeout: Duration,
+    pub(crate) shutdown_periods: GracePeriods,
 }
 
 impl Default for Builder {
@@ -53,6 +55,7 @@ impl Default for Builder {
             own_images: Vec::new(),
             programs: None,
             timeout: Duration::from_secs(60),
+            shutdown_periods: GracePeriods::default(),
         }
     }
 }
@@ -107,6 +110,20 @@ impl Builder {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
+    }
+
+    /// Gives the nodes that much time for [`TestCluster::shut_down_node`]: `shutdownGracePeriod`, and what of it is for
+    /// critical pods.
+    ///
+    /// # Errors
+    /// There is less in all than for critical pods, or less than a second.
+    pub fn shutdown_grace_periods(
+        mut self,
+        total: Duration,
+        critical: Duration,
+    ) -> anyhow::Result<Self> {
+        self.shutdown_periods = GracePeriods::new(total, critical).map_err(anyhow::Error::msg)?;
+        Ok(self)
     }
 
     /// Runs the whole cluster by this clock (in-process only). With a test clock everything runs on the caller's

@@ -500,7 +500,19 @@ impl TestCluster {
         Ok(())
     }
 
-    /// A node that failed comes back, with what is on its disk.
+    /// A node shuts down in order, within [`Builder::shutdown_grace_periods`]: its pods end, then its kubelet and kube-proxy.
+    ///
+    /// # Errors
+    /// They do not run, or do not end well.
+    pub async fn shut_down_node(&self, node: u32) -> anyhow::Result<()> {
+        match &self.running {
+            Running::InProcess(runner) => runner.shut_down_node(node).await?,
+            Running::Process(runner) => runner.stop(Component::Kubelet(node)).await?,
+        }
+        self.stop(Component::KubeProxy(node)).await
+    }
+
+    /// A node that failed or was shut down comes back, with what is on its disk.
     ///
     /// # Errors
     /// It runs, or cannot be started.

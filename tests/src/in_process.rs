@@ -37,9 +37,9 @@ use container_runtime::ImageCatalogue;
 use dns::{CoreDns, CoreDnsConfig, PodResolver};
 use kube_mini::{components::CLUSTER_DNS, pki};
 use kubelet_sim::{
-    NodeSetup,
+    GracefulShutdown, NodeSetup,
     names::{Names, ResolvConf},
-    node::NodeSettings,
+    node::{NodeSettings, shutdown::GracePeriods},
     node_address,
 };
 use parking_lot::Mutex;
@@ -67,6 +67,9 @@ pub(crate) struct InProcess {
     running: Mutex<BTreeMap<Component, Shutdown>>,
 }
 
+/// What asks a kubelet's nodes to shut down in order.
+type Requests = Mutex<BTreeMap<u32, CancellationToken>>;
+
 /// What the starting of a component needs; it holds no runtime, as it runs on it.
 struct Shared {
     parts: Arc<Parts>,
@@ -75,6 +78,8 @@ struct Shared {
     loopback: bool,
     /// Whether all is on a virtual clock.
     in_memory: bool,
+    shutdown_periods: GracePeriods,
+    requests: Requests,
     api: InProcessConnector,
     fabric: Fabric,
     fabric_config: FabricConfig,
@@ -121,6 +126,8 @@ impl InProcess {
             durable: builder.durable,
             loopback: builder.loopback,
             in_memory,
+            shutdown_periods: builder.shutdown_periods,
+            requests: Requests::default(),
             api: InProcessConnector::unbound(),
             fabric: Fabric::new(fabric.clone(), &fabric_end),
             fabric_config: fabric,
@@ -153,6 +160,16 @@ impl InProcess {
         let shutdown = self.running.lock().remove(&component);
         let shutdown = shutdown.with_context(|| format!("{component} does not run"))?;
         shutdown.cancel();
+        Ok(shutdown.wait(GRACE).await?)
+    }
+
+    /// Ends a kubelet by its node's orderly end.
+    pub(crate) async fn shut_down_node(&self, number: u32) -> anyhow::Result<()> {
+        let component = Component::Kubelet(number);
+        let shutdown = self.running.lock().remove(&component);
+        let shutdown = shutdown.with_context(|| format!("{component} does not run"))?;
+        let request = self.shared.requests.lock().remove(&number);
+        request.with_context(|| format!("nobody asks {component}"))?.cancel();
         Ok(shutdown.wait(GRACE).await?)
     }
 
@@ -302,6 +319,8 @@ impl Shared {
         let connectors = self.nodes.get(&name).context("there is no such node")?;
         let streams = self.listener(&socket, &connectors.kubelet)?;
         let rules = self.listener(&rules_socket(&run.join("net"), &name), &connectors.rules)?;
+        let graceful =
+            GracefulShutdown { periods: self.shutdown_periods, ..GracefulShutdown::default() };
         let server = kubelet_sim::Server::new(kubelet_sim::Config {
             clock: self.parts.clock.clone(),
             nodes: vec![self.node(number, format!("unix://{}", socket.display()), rules)?],
@@ -309,7 +328,9 @@ impl Shared {
             catalogue: Arc::new(self.images()?),
             names: Some(self.names()),
             streams,
+            graceful: graceful.clone(),
         })?;
+        self.requests.lock().insert(number, graceful.requested);
         let fabric = self.fabric.clone();
         shutdown
             .clone()

@@ -27,6 +27,7 @@
 //! | virtual time | [`Builder::clock`] | no |
 //! | `kill -9` | no | [`TestCluster::kill`] |
 //! | a node fails and comes back | [`TestCluster::fail_node`], [`TestCluster::start_node`] | the same, by `kill -9` |
+//! | a node shuts down in order | [`TestCluster::shut_down_node`], within [`Builder::shutdown_grace_periods`] | the same, by SIGTERM |
 //! | a second scheduler, say | no | [`TestCluster::start_copy`] |
 //!
 //! The same test body runs on both. Clusters never meet: each has its own folder below `/tmp`, its own API port and its

@@ -27,7 +27,7 @@ use crate::{
     cluster::{Component, Parts},
 };
 
-/// How long a process may take to end after SIGTERM.
+/// How long a process may take to end after SIGTERM, beyond a node's shutdown.
 const GRACE: Duration = Duration::from_secs(10);
 /// Lines of each log that a failed test shows.
 const TAIL: usize = 12;
@@ -35,6 +35,8 @@ const TAIL: usize = 12;
 pub(crate) struct Processes {
     specs: BTreeMap<String, ComponentSpec>,
     children: Mutex<BTreeMap<Component, Child>>,
+    /// How long one may take to end after SIGTERM.
+    grace: Duration,
 }
 
 impl Processes {
@@ -50,8 +52,14 @@ impl Processes {
             loopback_lock: builder.loopback.then(|| parts.paths.run.join("loopback")),
             allow_egress: builder.allow_egress,
         });
-        let specs = specs.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
-        Ok(Self { specs, children: Mutex::default() })
+        let specs = specs.into_iter().map(|mut spec| {
+            if spec.name.starts_with("kubelet-") {
+                spec.args.extend(builder.shutdown_periods.flags());
+            }
+            (spec.name.clone(), spec)
+        });
+        let grace = GRACE + builder.shutdown_periods.total();
+        Ok(Self { specs: specs.collect(), children: Mutex::default(), grace })
     }
 
     pub(crate) fn start(&self, component: Component) -> anyhow::Result<()> {
@@ -106,15 +114,21 @@ impl Processes {
     pub(crate) async fn stop(&self, component: Component) -> anyhow::Result<()> {
         let mut child = self.take(component)?;
         kill_process(pid_of(&child)?, Signal::TERM)?;
-        let ended = tokio::task::spawn_blocking(move || (child.wait(), child));
-        match Clock::real().timeout(GRACE, ended).await {
+        // A wait closes the standard input: to a node that shuts down, its supervisor would be gone.
+        let lifeline = child.stdin.take();
+        let ended = tokio::task::spawn_blocking(move || {
+            let waited = child.wait();
+            drop(lifeline);
+            (waited, child)
+        });
+        match Clock::real().timeout(self.grace, ended).await {
             Ok(joined) => {
                 let status = joined?.0?;
                 anyhow::ensure!(status.success(), "{component} ended with {status}");
                 Ok(())
             }
             // The wait goes on in its thread and reaps the process when `end` or the lifeline ends it.
-            Err(_) => anyhow::bail!("{component} did not end within {GRACE:?}"),
+            Err(_) => anyhow::bail!("{component} did not end within {:?}", self.grace),
         }
     }
 

@@ -19,6 +19,11 @@ const CRITICAL: i32 = 2_000_000_000;
 /// What every node has: a pod that asks for other things that the node does not know is not held to them.
 const NATIVE: &[&str] = &["cpu", "memory", "ephemeral-storage"];
 
+/// Whether a pod is critical to its node or cluster.
+pub(crate) fn is_critical(pod: &Pod) -> bool {
+    pod.spec.priority.unwrap_or(0) >= CRITICAL
+}
+
 /// Why a pod may not run here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rejection {
@@ -84,8 +89,7 @@ pub(crate) fn admit(pod: &Pod, view: &View<'_>) -> Result<(), Rejection> {
 
 /// Under memory pressure only pods without any request are kept away, and tolerations let them in.
 fn pressure(pod: &Pod, view: &View<'_>) -> Result<(), Rejection> {
-    let critical = pod.spec.priority.unwrap_or(0) >= CRITICAL;
-    if view.pressures.is_empty() || critical {
+    if view.pressures.is_empty() || is_critical(pod) {
         return Ok(());
     }
     let memory_only = view.pressures == ["MemoryPressure"];

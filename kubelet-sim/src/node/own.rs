@@ -1,11 +1,12 @@
 //! What a node knows of itself, for its status, its Lease and the admission of its pods.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use apimachinery::api::core::Node;
+use apimachinery::api::core::{Node, Pod};
 use parking_lot::RwLock;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+use super::shutdown::Stage;
 use crate::simulation::NodeSimulation;
 
 /// The message of a node that shuts down.
@@ -18,7 +19,10 @@ pub struct OwnNode(Arc<Inner>);
 struct Inner {
     node: RwLock<Arc<Node>>,
     simulation: watch::Sender<Arc<NodeSimulation>>,
-    shutting_down: watch::Sender<bool>,
+    /// How far its shutdown is.
+    stage: watch::Sender<Option<Stage>>,
+    /// Told when a pod has ended.
+    ended: Notify,
 }
 
 impl OwnNode {
@@ -29,7 +33,8 @@ impl OwnNode {
         Self(Arc::new(Inner {
             node: RwLock::new(Arc::new(node)),
             simulation: watch::Sender::new(simulation),
-            shutting_down: watch::Sender::new(false),
+            stage: watch::Sender::new(None),
+            ended: Notify::new(),
         }))
     }
 
@@ -68,6 +73,39 @@ impl OwnNode {
     /// Whether the node shuts down.
     #[must_use]
     pub fn shutting_down(&self) -> bool {
-        *self.0.shutting_down.borrow()
+        self.0.stage.borrow().is_some()
+    }
+
+    /// Goes on to this stage of the shutdown.
+    pub(crate) fn begin(&self, stage: Stage) {
+        self.0.stage.send_replace(Some(stage));
+    }
+
+    /// How the shutdown goes on.
+    pub(crate) fn stages(&self) -> watch::Receiver<Option<Stage>> {
+        self.0.stage.subscribe()
+    }
+
+    /// What a pod's grace period is capped to, if it is to end because the node shuts down.
+    pub(crate) fn ends(&self, pod: &Pod) -> Option<Duration> {
+        self.0.stage.borrow().and_then(|stage| stage.cap(pod))
+    }
+
+    /// Tells that a pod has ended.
+    pub(crate) fn tell_end(&self) {
+        self.0.ended.notify_waiters();
+    }
+
+    /// Waits until `done`, which pods' ends may bring about.
+    pub(crate) async fn until(&self, done: impl Fn() -> bool) {
+        loop {
+            let ended = self.0.ended.notified();
+            tokio::pin!(ended);
+            ended.as_mut().enable();
+            if done() {
+                return;
+            }
+            ended.await;
+        }
     }
 }

@@ -60,6 +60,13 @@ impl PodTable {
         };
         entry.map(|e| (e.pod.clone(), e.shared.clone()))
     }
+
+    /// The uids of those of some pods that have not ended.
+    pub(crate) fn unfinished(&self, of: impl Fn(&Pod) -> bool) -> Vec<String> {
+        let table = self.0.read();
+        let left = table.iter().filter(|(_, e)| of(&e.pod) && !e.shared.read().finished);
+        left.map(|(uid, _)| uid.clone()).collect()
+    }
 }
 
 struct Running {
@@ -120,12 +127,21 @@ pub(crate) async fn follow_pods(node: Arc<NodeContext>, table: PodTable, shutdow
     };
     let mut reflector: Reflector<Pod> =
         Reflector::new(node.client.clone(), node.clock.clone(), source);
+    let mut stages = node.own.stages();
     loop {
         let change = tokio::select! {
             change = reflector.next() => change,
             Some(uid) = ended.recv() => {
                 workers.remove(&uid);
                 table.0.write().remove(&uid);
+                node.own.tell_end();
+                continue;
+            }
+            Ok(()) = stages.changed() => {
+                // Each looks whether it is its turn to end.
+                for worker in workers.values() {
+                    worker.updates.send_modify(|_| ());
+                }
                 continue;
             }
             () = shutdown.cancelled() => break,

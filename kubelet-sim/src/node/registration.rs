@@ -71,7 +71,7 @@ fn labels(settings: &NodeSettings) -> BTreeMap<String, String> {
 }
 
 /// What an event is about that a kubelet tells of its node: the uid is the name, as kubelets have it.
-fn reference(name: &str) -> ObjectReference {
+pub(super) fn reference(name: &str) -> ObjectReference {
     ObjectReference {
         kind: Some("Node".into()),
         name: Some(name.to_owned()),

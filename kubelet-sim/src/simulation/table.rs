@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use apimachinery::{duration::parse_go_duration, quantity::Quantity};
+use apimachinery::duration::parse_go_duration;
 
 use container_runtime::PullError;
 
@@ -58,20 +58,6 @@ pub const CONTAINER: &[Knob<ContainerSimulation>] = &[
         meaning: "it is killed that long after each start: `OOMKilled`, exit code 137",
         example: "45s",
         set: |c, v| put(&mut c.oom_after, duration(v)),
-    },
-    Knob {
-        name: "cpu",
-        kind: "quantity",
-        meaning: "the CPU usage that it has; nothing asks for it yet",
-        example: "250m",
-        set: |c, v| put(&mut c.cpu, quantity(v)),
-    },
-    Knob {
-        name: "memory",
-        kind: "quantity",
-        meaning: "the memory that it uses; nothing asks for it yet",
-        example: "64Mi",
-        set: |c, v| put(&mut c.memory, quantity(v)),
     },
     Knob {
         name: "latency",
@@ -147,11 +133,6 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn number(text: &str) -> Result<i32, String> {
     let number: Result<u8, _> = text.parse();
     number.map(i32::from).map_err(|_| "a number from 0 to 255".to_owned())
-}
-
-fn quantity(text: &str) -> Result<Quantity, String> {
-    let quantity: Option<Quantity> = text.parse().ok();
-    quantity.filter(|q| q.sign() >= 0).ok_or_else(|| "a quantity that is not negative".to_owned())
 }
 
 fn fraction(text: &str) -> Result<f64, String> {

@@ -51,9 +51,12 @@ fn what_is_not_understood_is_told() {
         json!({"exit-code.a": "-1"}),
         "metadata.annotations[simulation.kube-mini.dev/exit-code.a]: Invalid value: \"-1\": must be a number from 0 to 255, e.g. \"3\"",
     );
+    let names = "\"start-delay\", \"ready-delay\", \"crash-after\", \"exit-code\", \"oom-after\", \"latency\", \"error-rate\", \"image-pull-error\"";
     check(
-        json!({"memory": "-1Gi"}),
-        "metadata.annotations[simulation.kube-mini.dev/memory]: Invalid value: \"-1Gi\": must be a quantity that is not negative, e.g. \"64Mi\"",
+        json!({"memory": "64Mi"}),
+        &format!(
+            "metadata.annotations[simulation.kube-mini.dev/memory]: Unsupported value: \"memory\": supported values: {names}"
+        ),
     );
     check(
         json!({"crash-after.c": "1s"}),

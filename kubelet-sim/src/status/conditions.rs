@@ -2,11 +2,11 @@
 
 use apimachinery::api::core::{Container, ContainerStatus, PodCondition};
 
-use super::{View, time, waits};
+use super::{Failure, View, time, waits};
 use crate::lifecycle::{is_sidecar, may_restart_all, restarting_all};
 
-/// The conditions that the kubelet owns, in the order in which it tells them.
-pub const OWN_CONDITIONS: &[&str] = &[
+/// The conditions that the kubelet owns alone, in the order in which it tells them.
+const OWN_CONDITIONS: &[&str] = &[
     "PodReadyToStartContainers",
     "Initialized",
     "Ready",
@@ -14,6 +14,18 @@ pub const OWN_CONDITIONS: &[&str] = &[
     "AllContainersRestarting",
     "PodScheduled",
 ];
+
+/// The condition of a pod that was ended for the sake of something else; others than the kubelet may set it, too.
+const DISRUPTION_TARGET: &str = "DisruptionTarget";
+/// Its reason where the kubelet did.
+const BY_KUBELET: &str = "TerminationByKubelet";
+
+/// Whether a condition is the kubelet's.
+#[must_use]
+pub fn is_own(condition: &PodCondition) -> bool {
+    OWN_CONDITIONS.contains(&condition.type_.as_str())
+        || condition.reason.as_deref() == Some(BY_KUBELET)
+}
 
 type Reason = (&'static str, String);
 
@@ -66,13 +78,10 @@ pub(super) fn all(
     let (is_initialized, why) = initialized(view, init, main, phase);
     let containers_problem = ended.clone().or_else(|| unready(view, init, main));
     let problem = containers_problem.clone().or_else(|| closed_gates(view));
-    let mut all: Vec<PodCondition> = pod
-        .status
-        .conditions
-        .iter()
-        .filter(|c| !OWN_CONDITIONS.contains(&c.type_.as_str()))
-        .cloned()
-        .collect();
+    let disrupted = view.failure.filter(|f| *f == Failure::NodeShutdown && view.finished);
+    let foreign = pod.status.conditions.iter().filter(|c| !is_own(c));
+    let foreign = foreign.filter(|c| disrupted.is_none() || c.type_ != DISRUPTION_TARGET);
+    let mut all: Vec<PodCondition> = foreign.cloned().collect();
     let sandbox = view.ip.is_some() && !view.finished;
     all.extend([
         condition(view, "PodReadyToStartContainers", sandbox, None),
@@ -87,6 +96,10 @@ pub(super) fn all(
         all.push(condition(view, "AllContainersRestarting", restarting, why));
     }
     all.push(condition(view, "PodScheduled", true, None));
+    if let Some(failure) = disrupted {
+        let why = (BY_KUBELET, failure.message().to_owned());
+        all.push(condition(view, DISRUPTION_TARGET, true, Some(why)));
+    }
     all
 }
 

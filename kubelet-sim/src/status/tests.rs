@@ -136,7 +136,7 @@ fn phases_and_conditions() {
             view.told = Some(&told);
         }
         if matches!(whole, DeadlinePassed | DeadlineEnded) {
-            view.failure = Some(("DeadlineExceeded", "too long"));
+            view.failure = Some(Failure::DeadlineExceeded);
         }
         let seen = summary(&generate(&view));
         let short = seen
@@ -299,8 +299,7 @@ fn readiness_gates_and_foreign_conditions() {
     let ready = |pod: &Pod| {
         let status = generate(&view(pod, &records));
         let ready = status.conditions.iter().find(|c| c.type_ == "Ready").cloned().unwrap();
-        let foreign =
-            status.conditions.iter().filter(|c| !OWN_CONDITIONS.contains(&c.type_.as_str()));
+        let foreign = status.conditions.iter().filter(|c| !is_own(c));
         (ready.status, ready.message.unwrap_or_default(), foreign.count())
     };
     let missing =

@@ -11,9 +11,13 @@
 //! ```
 //! `input.yaml`: `about` (what Kubernetes does, in words), `pod` (labels, annotations and spec), `steps`, `until` (the
 //! seconds after which nothing is told any more), `full` (the last status is told whole), `pulls` (events of pulls, too: that
-//! no image is there yet is the same for all). A step has `at` and one of
+//! no image is there yet is the same for all), `created` (when the pod is). A step has `at` and one of
 //! `delete` (the grace period, or null), `patch` and `status` (strategic merge patches), `ephemeral` (a container),
 //! `create` (a ConfigMap).
+//!
+//! Pairs whose names begin with `shutdown-` have a node of their own, which shuts down and comes back: [`shutdown`].
+
+mod shutdown;
 
 use std::{
     collections::BTreeMap,
@@ -45,6 +49,7 @@ struct Case {
     name: String,
     dir: PathBuf,
     begin: Duration,
+    created: Duration,
     pod: Value,
     steps: Vec<(Duration, Value)>,
     until: Duration,
@@ -60,22 +65,35 @@ fn seconds(value: &Value) -> Duration {
     Duration::from_secs_f64(value.as_f64().expect("seconds"))
 }
 
-/// The cases of one group, or all of them.
-fn cases(group: Option<usize>) -> Vec<Case> {
-    let wanted = std::env::var("KUBE_MINI_PAIRS").unwrap_or_default();
+/// The cases of one group.
+fn group(group: usize) -> Vec<Case> {
+    let dirs = folders(|name| !name.starts_with(shutdown::PREFIX));
+    let of_group = dirs.into_iter().enumerate().filter(|(number, _)| number % GROUPS == group);
+    cases(of_group.map(|(_, dir)| dir), STAGGER)
+}
+
+/// The folders of the cases with such names, in order.
+fn folders(of: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
-    let mut dirs: Vec<PathBuf> = entries.collect();
+    let named = |dir: &PathBuf| of(dir.file_name().unwrap().to_str().unwrap());
+    let mut dirs: Vec<PathBuf> = entries.filter(named).collect();
     dirs.sort();
+    dirs
+}
+
+/// The cases in these folders, each beginning so long after the one before.
+fn cases(dirs: impl IntoIterator<Item = PathBuf>, stagger: Duration) -> Vec<Case> {
+    let wanted = std::env::var("KUBE_MINI_PAIRS").unwrap_or_default();
     let mut cases = Vec::new();
-    for (number, dir) in dirs.into_iter().enumerate() {
+    for dir in dirs {
         let name = dir.file_name().unwrap().to_str().unwrap().to_owned();
-        if !name.contains(&wanted) || group.is_some_and(|group| number % GROUPS != group) {
+        if !name.contains(&wanted) {
             continue;
         }
         let text = std::fs::read_to_string(dir.join("input.yaml")).unwrap();
         let input: Value = serde_yaml::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(input["about"].is_string(), "{name} says nothing about itself");
-        let begin = STAGGER * u32::try_from(cases.len()).unwrap();
+        let begin = stagger * u32::try_from(cases.len()).unwrap();
         let mut pod = input["pod"].clone();
         pod["metadata"]["name"] = name.as_str().into();
         pod["metadata"]["namespace"] = "default".into();
@@ -83,6 +101,8 @@ fn cases(group: Option<usize>) -> Vec<Case> {
         let steps = input["steps"].as_array().into_iter().flatten();
         cases.push(Case {
             begin,
+            created: begin
+                + input["created"].as_f64().map_or(Duration::ZERO, Duration::from_secs_f64),
             pod,
             steps: steps.map(|step| (begin + seconds(&step["at"]), step.clone())).collect(),
             until: begin + seconds(&input["until"]),
@@ -167,6 +187,21 @@ async fn act(world: &World, case: &Case, step: &Value) -> String {
         other => panic!("{}: no step {other:?}", case.name),
     }
     format!("{verb} {what}")
+}
+
+/// Does something to the node; gives how it is told.
+async fn act_on_node(world: &mut World, step: NodeStep) -> &'static str {
+    match step {
+        NodeStep::ShutDown => {
+            world.shut_down_node();
+            "the node shuts down"
+        }
+        NodeStep::Boot => {
+            world.await_shutdown().await;
+            world.start_kubelet();
+            "the node boots"
+        }
+    }
 }
 
 /// One container in a few words.
@@ -363,36 +398,66 @@ async fn pods_live_as_their_pairs_of_files_tell_3() {
     live_through(3).await;
 }
 
-async fn live_through(group: usize) {
-    let cases = cases(Some(group));
-    let world = World::new().await;
+/// What is to be done.
+enum Turn<'a> {
+    /// To the node.
+    Node(NodeStep),
+    /// To a case: its pod is created, it has a step, it is over.
+    Create(usize),
+    Step(usize, &'a Value),
+    End(usize),
+}
+
+/// What happens to the node.
+#[derive(Clone, Copy)]
+enum NodeStep {
+    ShutDown,
+    Boot,
+}
+
+async fn live_through(number: usize) {
+    live(World::new().await, group(number), &[]).await;
+}
+
+/// Lives through the cases on one node, and compares what was seen.
+async fn live(mut world: World, cases: Vec<Case>, node: &[(Duration, NodeStep)]) {
     let seen = observe(&world).await;
     let (epoch, zero) = (world.clock.monotonic(), world.clock.now());
-    // What is to be done, in the order of time.
-    let mut agenda: Vec<(Duration, usize, Option<&Value>)> = Vec::new();
+    // In the order of time.
+    let mut agenda: Vec<(Duration, Turn<'_>)> = Vec::new();
+    agenda.extend(node.iter().map(|(at, step)| (*at, Turn::Node(*step))));
     for (number, case) in cases.iter().enumerate() {
-        agenda.push((case.begin, number, None));
-        agenda.extend(case.steps.iter().map(|(at, step)| (*at, number, Some(step))));
+        agenda.push((case.created, Turn::Create(number)));
+        agenda.extend(case.steps.iter().map(|(at, step)| (*at, Turn::Step(number, step))));
         // A little later, so that what belongs to the last instant is seen.
-        agenda.push((case.until + Duration::from_millis(1), number, None));
+        agenda.push((case.until + Duration::from_millis(1), Turn::End(number)));
     }
-    agenda.sort_by_key(|(at, number, _)| (*at, *number));
+    agenda.sort_by_key(|(at, _)| *at);
     let mut steps: BTreeMap<usize, Vec<(Duration, String)>> = BTreeMap::new();
-    for (at, number, step) in agenda {
-        let case = &cases[number];
+    for (at, turn) in agenda {
         world.time.advance((epoch + at).saturating_sub(world.clock.monotonic())).await;
-        if let Some(step) = step {
-            let text = act(&world, case, step).await;
-            steps.entry(number).or_default().push((at, text));
-        } else if at == case.begin {
-            let pod: Pod = serde_json::from_value(case.pod.clone()).unwrap();
-            let created = world.time.run(world.client.create(&pod)).await;
-            created.unwrap_or_else(|status| panic!("{}: {status}", case.name));
-        } else {
-            let options =
-                DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
-            let deletion = world.client.delete::<Pod>("default", &case.name, &options);
-            let _ = world.time.run(deletion).await;
+        match turn {
+            Turn::Node(step) => {
+                let text = act_on_node(&mut world, step).await;
+                for number in 0..cases.len() {
+                    steps.entry(number).or_default().push((at, text.to_owned()));
+                }
+            }
+            Turn::Create(number) => {
+                let pod: Pod = serde_json::from_value(cases[number].pod.clone()).unwrap();
+                let created = world.time.run(world.client.create(&pod)).await;
+                created.unwrap_or_else(|status| panic!("{}: {status}", cases[number].name));
+            }
+            Turn::Step(number, step) => {
+                let text = act(&world, &cases[number], step).await;
+                steps.entry(number).or_default().push((at, text));
+            }
+            Turn::End(number) => {
+                let options =
+                    DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
+                let deletion = world.client.delete::<Pod>("default", &cases[number].name, &options);
+                let _ = world.time.run(deletion).await;
+            }
         }
     }
     assert_ordered(&seen);
@@ -463,7 +528,7 @@ fn difference(expected: &str, seen: &str) -> String {
 
 #[test]
 fn every_pair_has_both_its_files() {
-    for case in cases(None) {
+    for case in cases(folders(|_| true), STAGGER) {
         assert!(case.dir.join("expected.yaml").is_file(), "{} has no expected.yaml", case.name);
     }
 }

@@ -17,6 +17,7 @@
 //! | [`consistency`] | everybody reads its own writes |
 //! | [`restart`] | nodes that die without an API server; a cluster that sleeps |
 //! | [`node_loss`] | nodes that are lost, by Kubernetes' periods |
+//! | [`node_shutdown`] | nodes that shut down in order |
 //! | [`clock_jumps`] | wall clocks that are set under a running cluster |
 //! | [`full_disk`] | a disk without room |
 //! | [`leadership`] | two copies of a component, one of which leads |
@@ -47,6 +48,7 @@ mod kubectl;
 mod launcher;
 mod leadership;
 mod node_loss;
+mod node_shutdown;
 mod rest;
 mod restart;
 mod rollouts;
