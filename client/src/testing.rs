@@ -298,9 +298,11 @@ impl FakeServer {
         if target.subresource == "status" {
             let mut whole = present.clone();
             whole["status"] = object["status"].take();
-            // Who tells what is may note it on the object, too.
-            if object["metadata"]["annotations"].is_object() {
-                whole["metadata"]["annotations"] = object["metadata"]["annotations"].take();
+            // Who tells what is may note it on the object, too, and hold it.
+            for field in ["annotations", "finalizers"] {
+                if !object["metadata"][field].is_null() {
+                    whole["metadata"][field] = object["metadata"][field].take();
+                }
             }
             object = whole;
         } else if object["spec"] != present["spec"]

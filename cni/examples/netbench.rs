@@ -187,6 +187,7 @@ fn rules() -> RuleSet {
         node_port: Some(NODE_PORT),
         external_ips: vec![],
         load_balancer_ips: vec![],
+        source_ranges: vec![],
         affinity_seconds: None,
         internal_policy: TrafficPolicy::Cluster,
         external_policy: TrafficPolicy::Cluster,

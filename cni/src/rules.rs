@@ -91,6 +91,9 @@ pub struct ServiceRule {
     /// `status.loadBalancer.ingress`, as far as its mode is VIP.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub load_balancer_ips: Vec<IpAddr>,
+    /// `spec.loadBalancerSourceRanges`: who may use the load balancer's addresses; empty: everybody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source_ranges: Vec<Cidr>,
     /// ClientIP affinity: how many seconds a client sticks to its endpoint after its last connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity_seconds: Option<u32>,
@@ -252,6 +255,7 @@ mod tests {
             node_port: None,
             external_ips: vec![],
             load_balancer_ips: vec![],
+            source_ranges: vec![],
             affinity_seconds: None,
             internal_policy: TrafficPolicy::Cluster,
             external_policy: TrafficPolicy::Cluster,

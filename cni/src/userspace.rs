@@ -57,7 +57,7 @@ use tokio::net::UnixListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use forward::{ForwardedPort, Refused};
-pub use host_ports::{HostPorts, SharedLoopback};
+pub use host_ports::{HostPorts, LoadBalancers, SharedLoopback};
 pub use node::{
     ActiveRules, ApplyError, Node, NodeConfig, Problem, RuleChange, SandboxError, SandboxSpec,
 };

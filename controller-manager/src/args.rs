@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use apimachinery::duration;
@@ -43,6 +43,10 @@ pub(crate) struct Args {
     /// A zone with at most so many nodes is small: when it is partly disrupted, evictions stop.
     #[arg(long, default_value_t = 50)]
     pub(crate) large_cluster_size_threshold: usize,
+    /// A /24 of the host's loopback network (its first address): Services of type LoadBalancer get addresses of its upper
+    /// half. Without it they wait for somebody else.
+    #[arg(long)]
+    pub(crate) external_network: Option<Ipv4Addr>,
     /// The most addresses of a subset of Endpoints that are mirrored to EndpointSlices.
     #[arg(long, default_value_t = 1000)]
     pub(crate) mirroring_max_endpoints_per_subset: usize,
@@ -79,6 +83,7 @@ impl Args {
             secondary_node_eviction_rate: self.secondary_node_eviction_rate,
             unhealthy_zone_threshold: self.unhealthy_zone_threshold,
             large_cluster_size_threshold: self.large_cluster_size_threshold,
+            load_balancer_network: self.external_network,
             mirroring_max_endpoints_per_subset: self.mirroring_max_endpoints_per_subset,
         })
     }

@@ -13,6 +13,7 @@ pub mod pod_gc;
 pub mod replica_set;
 pub mod root_ca;
 pub mod service_account;
+pub mod service_lb;
 pub mod taint_eviction;
 pub mod trigger_time;
 
@@ -38,6 +39,7 @@ pub const CONTROLLERS: &[Controller] = &[
     Controller { name: "endpoints-controller", start: endpoints::start },
     Controller { name: "namespace-controller", start: namespace::start },
     Controller { name: "serviceaccount-controller", start: service_account::start },
+    Controller { name: "service-lb-controller", start: service_lb::act::start },
     Controller { name: "node-ipam-controller", start: node_ipam::start },
     Controller { name: "node-lifecycle-controller", start: node_lifecycle::act::start },
     Controller { name: "taint-eviction-controller", start: taint_eviction::start },

@@ -1,6 +1,6 @@
 //! What can be set about the controllers.
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 /// Kubernetes' settings of single controllers, with its defaults.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +21,8 @@ pub struct Options {
     pub unhealthy_zone_threshold: f64,
     /// A zone with at most so many nodes is small: when it is partly disrupted, evictions stop.
     pub large_cluster_size_threshold: usize,
+    /// The /24 of the loopback network whose upper half load balancers get addresses from; None: they get none.
+    pub load_balancer_network: Option<Ipv4Addr>,
     /// The most addresses of a subset of Endpoints that are mirrored to EndpointSlices.
     pub mirroring_max_endpoints_per_subset: usize,
 }
@@ -36,6 +38,7 @@ impl Default for Options {
             secondary_node_eviction_rate: 0.01,
             unhealthy_zone_threshold: 0.55,
             large_cluster_size_threshold: 50,
+            load_balancer_network: None,
             mirroring_max_endpoints_per_subset: 1000,
         }
     }

@@ -33,7 +33,7 @@ use serde_json::Value;
 use crate::controllers::CONTROLLERS;
 
 /// How many rows all tables have at least.
-const ROWS: usize = 290;
+const ROWS: usize = 308;
 
 /// One file.
 #[derive(Deserialize)]
@@ -94,6 +94,7 @@ tables! {
     endpoints: "endpoints-controller",
     namespace: "namespace-controller",
     service_account: "serviceaccount-controller",
+    service_lb: "service-lb-controller",
     node_ipam: "node-ipam-controller",
     node_lifecycle: "node-lifecycle-controller",
     taint_eviction: "taint-eviction-controller",

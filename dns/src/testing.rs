@@ -126,6 +126,7 @@ fn rules(server: std::net::IpAddr) -> RuleSet {
             node_port: None,
             external_ips: vec![],
             load_balancer_ips: vec![],
+            source_ranges: vec![],
             affinity_seconds: None,
             internal_policy: TrafficPolicy::Cluster,
             external_policy: TrafficPolicy::Cluster,

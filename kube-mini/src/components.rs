@@ -95,6 +95,7 @@ impl Assembly<'_> {
             vec![
                 ("kubeconfig", self.pki("controller-manager.kubeconfig")),
                 ("cluster-cidr", self.config.cluster_cidr.clone()),
+                ("external-network", self.external_network.to_string()),
                 ("root-ca-file", self.pki("ca.crt")),
                 ("health-socket", self.run("kube-controller-manager.sock")),
                 ("leader-elect-identity-file", self.identity("kube-controller-manager")),

@@ -13,7 +13,7 @@ use clap::Parser;
 use client::Client;
 use cni::{
     node_service::rules_socket,
-    userspace::{Egress, FabricConfig, HostPorts, SharedLoopback},
+    userspace::{Egress, FabricConfig, HostPorts, LoadBalancers, SharedLoopback},
 };
 use component_base::{
     clock::Clock,
@@ -250,7 +250,7 @@ impl Args {
             host_ports: HostPorts {
                 addresses: external.map(Into::into).into_iter().collect(),
                 shared_loopback,
-                load_balancers: number == 1,
+                load_balancers: LoadBalancers::of_node(number),
             },
             rules: Listener::bind_unix(&socket)
                 .with_context(|| format!("listen on {}", socket.display()))?,

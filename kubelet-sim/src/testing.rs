@@ -18,7 +18,7 @@ use bytes::Bytes;
 use client::{Client, DeleteOptions, ListOptions};
 use cni::{
     network::PodStream,
-    userspace::{FabricConfig, HostPorts},
+    userspace::{FabricConfig, HostPorts, LoadBalancers},
 };
 use component_base::{
     clock::{Clock, TestClock},
@@ -166,7 +166,7 @@ impl World {
                 host_ports: HostPorts {
                     addresses: Vec::new(),
                     shared_loopback: None,
-                    load_balancers: false,
+                    load_balancers: LoadBalancers::None,
                 },
                 rules,
             }],

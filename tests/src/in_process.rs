@@ -25,7 +25,7 @@ use client::{
 };
 use cni::{
     node_service::rules_socket,
-    userspace::{Egress, Fabric, FabricConfig, HostPorts, SharedLoopback},
+    userspace::{Egress, Fabric, FabricConfig, HostPorts, LoadBalancers, SharedLoopback},
 };
 use component_base::{
     metrics::Registry,
@@ -235,6 +235,7 @@ impl Shared {
         };
         let options = controller_manager::Options {
             root_ca: Some(self.parts.authority.cert_pem().to_owned()),
+            load_balancer_network: Some(self.parts.slice.address(0)),
             ..controller_manager::Options::default()
         };
         let identity = Identity::fresh("test-cluster", &self.parts.clock);
@@ -392,7 +393,7 @@ impl Shared {
                     lock_file: self.parts.paths.run.join("loopback"),
                     owner: self.parts.config.name.clone(),
                 }),
-                load_balancers: number == 1,
+                load_balancers: LoadBalancers::of_node(number),
             },
             rules,
         })

@@ -105,8 +105,7 @@ impl Source {
 /// Ends a connection that got nowhere.
 fn reset(failed: Failed) {
     if let Some(fd) = failed.fd {
-        // Closing with a linger of zero resets: the client must not take this for an empty answer.
-        let _ = rustix::net::sockopt::set_socket_linger(&fd, Some(std::time::Duration::ZERO));
+        sys::reset(&fd);
     }
 }
 
@@ -138,15 +137,16 @@ impl NodeInner {
         let port = pod.next_source_port()?;
         let (near, far) = sys::pair()?;
         let source = Source::Sandbox(Arc::clone(pod), port);
-        let local = SocketAddr::new(pod.local_towards(to.ip()), port);
-        let outcome = if pod.is_private(to.ip()) {
+        let local = SocketAddr::new(self.local_towards(pod, to.ip()), port);
+        let outcome = if self.is_private(pod, to.ip()) {
             pod.take(Call { fd: far, from: local, to, hops: 0 }).await
         } else {
-            match self.lookup(Protocol::Tcp, to) {
+            match self.lookup(Protocol::Tcp, local.ip(), to) {
                 Lookup::Service(target, traffic) => {
                     self.serve(&target, traffic, &source, local.ip(), far, 0).await
                 }
                 Lookup::ClosedPort => failed(network::refused(), far),
+                Lookup::Forbidden => self.drop_silently(far).await,
                 Lookup::NotVirtual => {
                     let from = source.towards(to.ip());
                     self.dial(Call { fd: far, from, to, hops: 0 }).await
@@ -238,11 +238,7 @@ impl NodeInner {
     ) -> Outcome {
         let endpoints = match target.candidates(traffic) {
             Candidates::Nobody => return failed(network::refused(), fd),
-            Candidates::NoneLocal => {
-                let fabric = self.fabric();
-                fabric.clock().sleep(fabric.config().connect_timeout).await;
-                return failed(network::timed_out(), fd);
-            }
+            Candidates::NoneLocal => return self.drop_silently(fd).await,
             Candidates::Endpoints(endpoints) => endpoints,
         };
         let first = self.choose(target, endpoints, client);
@@ -262,6 +258,13 @@ impl NodeInner {
             }
         }
         Err(Failed { error: last, fd: Some(fd), left: any_left })
+    }
+
+    /// What the caller of a dropped connection sees: nothing, until it gives up.
+    pub(super) async fn drop_silently(&self, fd: OwnedFd) -> Outcome {
+        let fabric = self.fabric();
+        fabric.clock().sleep(fabric.config().connect_timeout).await;
+        failed(network::timed_out(), fd)
     }
 
     /// Draws the first endpoint to try: the client's by affinity, else any.

@@ -148,7 +148,9 @@ impl PodSocket {
 
     /// Finds the endpoint behind a Service address; `Ok(None)` when the rules drop the datagram.
     fn translate(&self, node: &NodeInner, to: SocketAddr) -> Result<Option<SocketAddr>, Lost> {
-        let (target, traffic) = match node.lookup(Protocol::Udp, to) {
+        let client = node.local_towards(&self.pod, to.ip());
+        let (target, traffic) = match node.lookup(Protocol::Udp, client, to) {
+            Lookup::Forbidden => return Ok(None),
             Lookup::NotVirtual => return Ok(Some(to)),
             Lookup::ClosedPort => return Err(Lost::Refused),
             Lookup::Service(target, traffic) => (target, traffic),
@@ -163,7 +165,6 @@ impl PodSocket {
         let flows = &mut open.flows;
         let kept = flows.endpoint_of(to, now).filter(|endpoint| target.still_serves(*endpoint));
         let endpoint = kept.unwrap_or_else(|| {
-            let client = self.pod.local_towards(to.ip());
             let chosen = endpoints[node.choose(&target, endpoints, client)];
             node.remember(&target, client, chosen);
             chosen
@@ -184,13 +185,14 @@ impl UdpTransport for PodSocket {
             return Err(network::network_down());
         }
         let source = |ip| match self.local.ip() {
-            any if any.is_unspecified() => self.pod.local_towards(ip),
+            any if any.is_unspecified() => node.local_towards(&self.pod, ip),
             bound => bound,
         };
-        if to.ip().is_loopback() != source(to.ip()).is_loopback() {
+        let private = node.is_private(&self.pod, to.ip());
+        if (private && to.ip().is_loopback()) != source(to.ip()).is_loopback() {
             return Err(Errno::INVAL.into());
         }
-        let outcome = if self.pod.is_private(to.ip()) {
+        let outcome = if private {
             let from = SocketAddr::new(source(to.ip()), self.local.port());
             match self.pod.sink(to, Protocol::Udp) {
                 Some(Sink::Udp(sink)) => {

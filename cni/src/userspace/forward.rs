@@ -90,7 +90,7 @@ fn inside(
 }
 
 fn from_host(node: &Arc<NodeInner>, address: SocketAddr, to: SocketAddr) -> io::Result<Task> {
-    let socket = sys::reserve_tcp(address)?;
+    let socket = sys::reserve_tcp(address, sys::Sharing::Alone)?;
     sys::start_listening(&socket)?;
     let socket = descriptor::watch(socket)?;
     let (node, stopped) = (Arc::clone(node), node.cancellation().child_token());

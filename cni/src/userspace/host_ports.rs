@@ -28,12 +28,14 @@ use super::{
     index::Target,
     nat::NatKey,
     node::{NodeInner, Problem},
-    sys,
+    sys::{self, Sharing},
 };
 use crate::{
     descriptor,
     network::MAX_DATAGRAM,
-    rules::{Place, Protocol, Reachable, RuleSet, ServicePortName, ServiceRule, Traffic},
+    rules::{
+        Place, Protocol, Reachable, RuleSet, ServicePortName, ServiceRule, Traffic, TrafficPolicy,
+    },
 };
 
 /// Which addresses of the host a node opens.
@@ -43,8 +45,32 @@ pub struct HostPorts {
     pub addresses: Vec<IpAddr>,
     /// Set for the one node of a cluster that also opens node ports on 127.0.0.1.
     pub shared_loopback: Option<SharedLoopback>,
-    /// Set for the one node of a cluster that opens the Services' load balancer and external addresses.
-    pub load_balancers: bool,
+    /// Whether it opens the Services' load balancer and external addresses.
+    pub load_balancers: LoadBalancers,
+}
+
+/// Which load balancer and external addresses a node opens. Several nodes may open one: the kernel spreads new
+/// connections over those that listen, and one that dies takes no address with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoadBalancers {
+    /// None.
+    #[default]
+    None,
+    /// Those of Services with `externalTrafficPolicy: Local` that have an endpoint here: nobody else may serve it.
+    Local,
+    /// All, at the edge of the cluster.
+    All,
+}
+
+impl LoadBalancers {
+    /// Nodes at the edge of a cluster: enough to outlive two.
+    const EDGE: u32 = 3;
+
+    /// What the node of this number opens; they count from 1.
+    #[must_use]
+    pub fn of_node(number: u32) -> Self {
+        if number <= Self::EDGE { Self::All } else { Self::Local }
+    }
 }
 
 /// The claim to 127.0.0.1, which only one cluster of a host can have.
@@ -63,6 +89,8 @@ struct Wanted {
     entry: Entry,
     /// False: only reserved, as nobody can serve.
     open: bool,
+    /// Where else the Service answers, should the host refuse.
+    instead: Option<SocketAddr>,
 }
 
 impl Wanted {
@@ -93,7 +121,12 @@ fn wants(
         // A datagram socket needs no reservation: where none is bound, the kernel refuses.
         if ip.is_loopback() && (open || rule.protocol == Protocol::Tcp) {
             let key = (rule.protocol, SocketAddr::new(ip, port));
-            wanted.push((key, Wanted { service: name.clone(), entry, open }));
+            let instead = match entry {
+                Entry::Virtual(_) => host.addresses.first().zip(rule.node_port),
+                Entry::NodePort(_) => None,
+            };
+            let instead = instead.map(|(ip, port)| SocketAddr::new(*ip, port));
+            wanted.push((key, Wanted { service: name.clone(), entry, open, instead }));
         }
     };
     if let Some(port) = rule.node_port {
@@ -102,7 +135,12 @@ fn wants(
             want(ip, port, Entry::NodePort(port));
         }
     }
-    if host.load_balancers {
+    let opens = match host.load_balancers {
+        LoadBalancers::None => false,
+        LoadBalancers::Local => open && rule.external_policy == TrafficPolicy::Local,
+        LoadBalancers::All => true,
+    };
+    if opens {
         for ip in rule.load_balancer_ips.iter().chain(&rule.external_ips) {
             want(*ip, rule.port, Entry::Virtual(SocketAddr::new(*ip, rule.port)));
         }
@@ -183,7 +221,10 @@ impl HostListeners {
             match open(node, key, &wanted, reserved) {
                 Ok(state) => drop(self.open.insert(key, Opened { wanted, state })),
                 Err(error) => {
-                    let (reason, message) = refusal(key, &error);
+                    let (reason, mut message) = refusal(key, &error);
+                    if let Some(address) = wanted.instead {
+                        message.push_str(&format!("; the Service answers at {address}"));
+                    }
                     let problem =
                         Problem { service: wanted.service, reason: reason.into(), message };
                     self.refused.insert(key, problem);
@@ -315,23 +356,31 @@ fn open(
     let stop = node.cancellation().child_token();
     let stopped = stop.clone().cancelled_owned();
     let (entry, serving) = (wanted.entry, Arc::clone(node));
+    let sharing = match entry {
+        Entry::NodePort(_) => Sharing::Alone,
+        Entry::Virtual(_) => Sharing::WithOtherNodes,
+    };
+    let reserve = || sys::reserve_tcp(address, sharing);
     let task = match (protocol, wanted.open) {
         (Protocol::Tcp, false) => {
-            let socket = reserved.map_or_else(|| sys::reserve_tcp(address), Ok)?;
+            let socket = reserved.map_or_else(reserve, Ok)?;
             return Ok(State::Reserved { socket });
         }
         (Protocol::Tcp, true) => {
-            let socket = reserved.map_or_else(|| sys::reserve_tcp(address), Ok)?;
+            let socket = reserved.map_or_else(reserve, Ok)?;
             sys::start_listening(&socket)?;
             let socket = descriptor::watch(socket)?;
             node.fabric().tasks().spawn(async move {
-                tokio::select! { () = accept_loop(serving, &socket, entry) => {}, () = stopped => {} }
+                tokio::select! { () = accept_loop(&serving, &socket, entry) => {}, () = stopped => {} }
+                // Who is in the queue by now has connected: others that listen here will not get them.
+                while let Ok(arrival) = sys::accept(socket.get_ref()) {
+                    let_in(&serving, entry, arrival);
+                }
             })
         }
         (Protocol::Udp, _) => {
-            let socket = std::net::UdpSocket::bind(address)?;
-            socket.set_nonblocking(true)?;
-            let socket = Arc::new(UdpSocket::from_std(socket)?);
+            let socket = sys::bind_udp(address, sharing)?;
+            let socket = Arc::new(UdpSocket::from_std(socket.into())?);
             node.nat().add_host_socket(address, Arc::clone(&socket));
             node.fabric().tasks().spawn(async move {
                 tokio::select! {
@@ -344,27 +393,38 @@ fn open(
     Ok(State::Serving { task: AbortOnDropHandle::new(task), stop })
 }
 
-fn target(node: &NodeInner, entry: Entry, protocol: Protocol) -> Option<Arc<Target>> {
+fn target(
+    node: &NodeInner,
+    entry: Entry,
+    protocol: Protocol,
+    client: IpAddr,
+) -> Option<Arc<Target>> {
     match entry {
         Entry::NodePort(port) => node.node_port(protocol, port),
-        Entry::Virtual(address) => node.virtual_address(protocol, address),
+        Entry::Virtual(address) => node.virtual_address(protocol, client, address),
+    }
+}
+
+/// Carries a connection of the host on; one that nobody takes, or that its Service does not admit, is reset.
+fn let_in(node: &Arc<NodeInner>, entry: Entry, (connection, client): (OwnedFd, SocketAddr)) {
+    match target(node, entry, Protocol::Tcp, client.ip()) {
+        Some(target) => {
+            let entered = Arc::clone(node);
+            node.spawn(async move { entered.enter(connection, client, &target).await });
+        }
+        None => sys::reset(&connection),
     }
 }
 
 async fn accept_loop(
-    node: Arc<NodeInner>,
+    node: &Arc<NodeInner>,
     socket: &tokio::io::unix::AsyncFd<OwnedFd>,
     entry: Entry,
 ) {
     loop {
         let Ok(mut ready) = socket.readable().await else { return };
         match ready.try_io(|socket| sys::accept(socket.get_ref())) {
-            Ok(Ok((connection, client))) => {
-                if let Some(target) = target(&node, entry, Protocol::Tcp) {
-                    let entered = Arc::clone(&node);
-                    node.spawn(async move { entered.enter(connection, client, &target).await });
-                }
-            }
+            Ok(Ok(arrival)) => let_in(node, entry, arrival),
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Ok(Err(error)) => {
                 tracing::warn!(node = node.name(), %error, "cannot accept a connection from the host");
@@ -388,7 +448,7 @@ async fn receive_loop(
             node.fabric().pause_after_error().await;
             continue;
         };
-        if let Some(target) = target(&node, entry, Protocol::Udp) {
+        if let Some(target) = target(&node, entry, Protocol::Udp, client.ip()) {
             let key = NatKey::Host { client, entry: address };
             let payload = bytes::Bytes::copy_from_slice(&buffer[..count]);
             let _ = node.nat().forward(&node, key, &target, Traffic::External, 0, payload);

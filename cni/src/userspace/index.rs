@@ -40,10 +40,19 @@ pub(super) struct Index {
 #[derive(Clone)]
 struct Claim {
     traffic: Traffic,
+    /// A load balancer's address: only for clients of the Service's source ranges.
+    guarded: bool,
     target: Arc<Target>,
 }
 
 impl Claim {
+    /// Whether a client that goes by one of these addresses may come in here.
+    fn admits(&self, client: &[IpAddr]) -> bool {
+        let ranges = &self.target.source_ranges;
+        let within = |ip: &IpAddr| ranges.iter().any(|range| range.contains(*ip));
+        !self.guarded || ranges.is_empty() || client.iter().any(within)
+    }
+
     fn precedence(&self) -> (bool, &ServicePortName) {
         (self.traffic != Traffic::Internal, &self.target.name)
     }
@@ -54,6 +63,7 @@ pub(super) struct Target {
     pub(super) name: ServicePortName,
     pub(super) affinity: Option<Duration>,
     pub(super) external_policy: TrafficPolicy,
+    source_ranges: Box<[Cidr]>,
     internal: Candidates,
     external: Candidates,
     external_from_inside: Candidates,
@@ -75,6 +85,8 @@ pub(super) enum Lookup {
     Service(Arc<Target>, Traffic),
     /// An address of Services, but none has this port: refused, as kube-proxy's nftables mode does.
     ClosedPort,
+    /// A load balancer's address, but not for this client: dropped.
+    Forbidden,
     /// No address of a Service.
     NotVirtual,
 }
@@ -93,6 +105,7 @@ impl Target {
             name: name.clone(),
             affinity: rule.affinity_seconds.map(|seconds| Duration::from_secs(seconds.into())),
             external_policy: rule.external_policy,
+            source_ranges: rule.source_ranges.clone().into(),
             internal: candidates(Traffic::Internal),
             external: candidates(Traffic::External),
             external_from_inside: candidates(Traffic::ExternalFromInside),
@@ -165,13 +178,14 @@ impl Index {
     fn add(&mut self, name: &ServicePortName, rule: &ServiceRule) {
         let place = Place { node: &self.node, zone: self.zone.as_deref() };
         let target = Arc::new(Target::new(name, rule, place));
-        for (address, traffic) in virtual_addresses(rule) {
-            let claim = Claim { traffic, target: Arc::clone(&target) };
+        for (address, traffic, guarded) in virtual_addresses(rule) {
+            let claim = Claim { traffic, guarded, target: Arc::clone(&target) };
             claim_key(&mut self.virtuals, (rule.protocol, address), claim);
             *self.virtual_ips.entry(address.ip()).or_default() += 1;
         }
         if let Some(port) = rule.node_port {
-            let claim = Claim { traffic: Traffic::External, target: Arc::clone(&target) };
+            let (traffic, target) = (Traffic::External, Arc::clone(&target));
+            let claim = Claim { traffic, guarded: false, target };
             claim_key(&mut self.node_ports, (rule.protocol, port), claim);
         }
         self.targets.insert(name.clone(), target);
@@ -179,7 +193,7 @@ impl Index {
 
     fn remove(&mut self, name: &ServicePortName, rule: &ServiceRule) {
         self.targets.remove(name);
-        for (address, _) in virtual_addresses(rule) {
+        for (address, ..) in virtual_addresses(rule) {
             give_up_key(&mut self.virtuals, (rule.protocol, address), name);
             if let hash_map::Entry::Occupied(mut claims) = self.virtual_ips.entry(address.ip()) {
                 *claims.get_mut() -= 1;
@@ -193,12 +207,22 @@ impl Index {
         }
     }
 
-    pub(super) fn lookup(&self, protocol: Protocol, to: SocketAddr) -> Lookup {
+    /// Says what `to` is to the client at `from`.
+    pub(super) fn lookup(&self, protocol: Protocol, from: IpAddr, to: SocketAddr) -> Lookup {
         match self.virtuals.get(&(protocol, to)).and_then(|claims| claims.first()) {
+            Some(claim) if !claim.admits(&[from]) => Lookup::Forbidden,
             Some(claim) => Lookup::Service(Arc::clone(&claim.target), claim.traffic),
             None if self.virtual_ips.contains_key(&to.ip()) => Lookup::ClosedPort,
             None => Lookup::NotVirtual,
         }
+    }
+
+    /// Whether an address of the loopback network is a load balancer's: on the host it is real, for pods it is a Service's
+    /// like any other. `127.0.0.1` is always their own.
+    pub(super) fn is_balancer_on_loopback(&self, ip: IpAddr) -> bool {
+        ip.is_loopback()
+            && ip != std::net::Ipv4Addr::LOCALHOST
+            && self.virtual_ips.contains_key(&ip)
     }
 
     /// Returns a Service port as it is now.
@@ -211,13 +235,15 @@ impl Index {
         claims.first().map(|claim| Arc::clone(&claim.target))
     }
 
+    /// Returns whose load balancer or external address `to` is, if this client from outside may use it.
     pub(super) fn virtual_address(
         &self,
         protocol: Protocol,
+        client: &[IpAddr],
         to: SocketAddr,
     ) -> Option<Arc<Target>> {
-        let claims = self.virtuals.get(&(protocol, to))?;
-        claims.first().map(|claim| Arc::clone(&claim.target))
+        let claim = self.virtuals.get(&(protocol, to))?.first()?;
+        claim.admits(client).then(|| Arc::clone(&claim.target))
     }
 
     /// Returns the node that has an address or the pod range around it.
@@ -235,17 +261,18 @@ impl Index {
     }
 }
 
-/// The addresses at which a Service port answers, each once; a ClusterIP that is also an external address is a
-/// ClusterIP.
-fn virtual_addresses(rule: &ServiceRule) -> Vec<(SocketAddr, Traffic)> {
-    let inside = rule.cluster_ips.iter().map(|ip| (*ip, Traffic::Internal));
-    let from_outside = rule.load_balancer_ips.iter().chain(&rule.external_ips);
-    let from_outside = from_outside.map(|ip| (*ip, Traffic::ExternalFromInside));
-    let mut addresses = Vec::with_capacity(1);
-    for (ip, traffic) in inside.chain(from_outside) {
+/// The addresses at which a Service port answers, each once, and whether source ranges guard it; a ClusterIP that is
+/// also an external address is a ClusterIP, and an external one that is also the load balancer's is not guarded.
+fn virtual_addresses(rule: &ServiceRule) -> Vec<(SocketAddr, Traffic, bool)> {
+    let inside = rule.cluster_ips.iter().map(|ip| (*ip, Traffic::Internal, false));
+    let outside = |guarded| move |ip: &IpAddr| (*ip, Traffic::ExternalFromInside, guarded);
+    let external = rule.external_ips.iter().map(outside(false));
+    let balancer = rule.load_balancer_ips.iter().map(outside(true));
+    let mut addresses: Vec<(SocketAddr, Traffic, bool)> = Vec::with_capacity(1);
+    for (ip, traffic, guarded) in inside.chain(external).chain(balancer) {
         let address = SocketAddr::new(ip, rule.port);
-        if !addresses.iter().any(|(known, _)| *known == address) {
-            addresses.push((address, traffic));
+        if !addresses.iter().any(|(known, ..)| *known == address) {
+            addresses.push((address, traffic, guarded));
         }
     }
     addresses

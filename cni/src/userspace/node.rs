@@ -198,8 +198,22 @@ impl NodeInner {
     }
 
     /// Says what an address is to somebody inside the cluster.
-    pub(super) fn lookup(&self, protocol: Protocol, to: SocketAddr) -> Lookup {
-        self.programmed.read().index.lookup(protocol, to)
+    pub(super) fn lookup(&self, protocol: Protocol, from: IpAddr, to: SocketAddr) -> Lookup {
+        self.programmed.read().index.lookup(protocol, from, to)
+    }
+
+    /// Whether traffic to `ip` stays in a sandbox of this node.
+    pub(super) fn is_private(&self, pod: &PodNet, ip: IpAddr) -> bool {
+        pod.is_private(ip) && !self.programmed.read().index.is_balancer_on_loopback(ip)
+    }
+
+    /// The address from which a sandbox of this node calls `ip`, as itself sees it.
+    pub(super) fn local_towards(&self, pod: &PodNet, ip: IpAddr) -> IpAddr {
+        if ip.is_loopback() && !self.is_private(pod, ip) {
+            pod.source_towards(ip)
+        } else {
+            pod.local_towards(ip)
+        }
     }
 
     /// Returns a Service port as it is now.
@@ -211,12 +225,16 @@ impl NodeInner {
         self.programmed.read().index.node_port(protocol, port)
     }
 
+    /// Returns whose load balancer or external address `to` is, if this client of the host may use it: it goes by its
+    /// own address and by the one that stands for the host.
     pub(super) fn virtual_address(
         &self,
         protocol: Protocol,
+        client: IpAddr,
         to: SocketAddr,
     ) -> Option<Arc<Target>> {
-        self.programmed.read().index.virtual_address(protocol, to)
+        let client = [client, self.fabric.config().host_address];
+        self.programmed.read().index.virtual_address(protocol, &client, to)
     }
 
     /// Returns the node that has an address or the pod range around it.

@@ -21,12 +21,34 @@ pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((prepare(a)?, prepare(b)?))
 }
 
+/// Whether others may open the same address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sharing {
+    Alone,
+    /// The nodes of a cluster, which run as one user: the kernel spreads what arrives.
+    WithOtherNodes,
+}
+
 /// Makes a TCP socket that holds `address` but refuses connections until [`start_listening`].
-pub(super) fn reserve_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
+pub(super) fn reserve_tcp(address: SocketAddr, sharing: Sharing) -> io::Result<OwnedFd> {
     let socket = prepare(socket_with(family(address), SocketType::STREAM, FLAGS, None)?)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_reuseport(&socket, sharing == Sharing::WithOtherNodes)?;
     bind(&socket, &address)?;
     Ok(socket)
+}
+
+/// Makes a datagram socket at `address`.
+pub(super) fn bind_udp(address: SocketAddr, sharing: Sharing) -> io::Result<OwnedFd> {
+    let socket = prepare(socket_with(family(address), SocketType::DGRAM, FLAGS, None)?)?;
+    sockopt::set_socket_reuseport(&socket, sharing == Sharing::WithOtherNodes)?;
+    bind(&socket, &address)?;
+    Ok(socket)
+}
+
+/// Has the end of a connection be a reset: its client must not take it for an empty answer.
+pub(super) fn reset(connection: &OwnedFd) {
+    let _ = sockopt::set_socket_linger(connection, Some(std::time::Duration::ZERO));
 }
 
 /// Makes a reserved socket answer.

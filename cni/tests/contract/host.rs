@@ -4,7 +4,7 @@ use std::{collections::HashMap, io::ErrorKind};
 
 use cni::{
     rules::{Protocol, RuleSet, ServiceRule, TrafficPolicy},
-    userspace::{Fabric, HostPorts, RuleChange, SharedLoopback},
+    userspace::{Fabric, HostPorts, LoadBalancers, RuleChange, SharedLoopback},
 };
 use tokio::{
     io::AsyncReadExt,
@@ -53,8 +53,11 @@ async fn a_node_port_reaches_the_pod_wherever_it_is() {
 async fn a_port_follows_its_endpoints() {
     let fabric = Fabric::new(config(None), &CancellationToken::new());
     let external = free_host_address();
-    let host =
-        HostPorts { addresses: vec![external], load_balancers: true, ..HostPorts::default() };
+    let host = HostPorts {
+        addresses: vec![external],
+        load_balancers: LoadBalancers::All,
+        ..HostPorts::default()
+    };
     let node = node(&fabric, 1, host);
     let server = pod(&node, "server");
     serve(&server).await;
@@ -145,7 +148,11 @@ async fn what_the_host_refuses_is_told() {
         let fabric = Fabric::new(config(None), &CancellationToken::new());
         let shared = SharedLoopback { lock_file: lock_file.clone(), owner: owner.into() };
         let addresses = vec![free_host_address()];
-        let host = HostPorts { addresses, shared_loopback: Some(shared), load_balancers: false };
+        let host = HostPorts {
+            addresses,
+            shared_loopback: Some(shared),
+            load_balancers: LoadBalancers::None,
+        };
         let node = node(&fabric, 1, host.clone());
         let server = pod(&node, "server");
         (fabric, node, server, host.addresses[0])

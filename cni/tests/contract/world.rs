@@ -81,6 +81,7 @@ pub(crate) fn service(cluster_ip: &str, endpoints: Vec<Endpoint>) -> ServiceRule
         node_port: None,
         external_ips: vec![],
         load_balancer_ips: vec![],
+        source_ranges: vec![],
         affinity_seconds: None,
         internal_policy: TrafficPolicy::Cluster,
         external_policy: TrafficPolicy::Cluster,

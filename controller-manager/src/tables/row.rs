@@ -50,6 +50,7 @@ struct Settings {
     terminated_pod_gc_threshold: Option<i32>,
     mirroring_max_endpoints_per_subset: Option<usize>,
     cluster_cidr: Option<String>,
+    load_balancer_network: Option<std::net::Ipv4Addr>,
 }
 
 /// One thing that happens.
@@ -100,6 +101,7 @@ pub(super) async fn run(controller: &Controller, table: &Table, row: &Row) -> Re
             .options
             .mirroring_max_endpoints_per_subset
             .unwrap_or(options.mirroring_max_endpoints_per_subset),
+        load_balancer_network: row.options.load_balancer_network,
         ..options
     };
     let mut informers = Informers::new(&fixture.client, &fixture.clock);

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use apimachinery::api::core::Service;
-use cni::rules::{Protocol, ServiceRule, TrafficPolicy};
+use cni::{
+    cidr::Cidr,
+    rules::{Protocol, ServiceRule, TrafficPolicy},
+};
 
 /// Another proxy serves the Service (`corev1.LabelServiceProxyName`).
 const SERVICE_PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
@@ -46,6 +49,13 @@ impl ServicePorts {
         } else {
             vec![]
         };
+        // Ranges of the other family say nothing about this one, as in Kubernetes' kube-proxy.
+        let source_ranges: Vec<Cidr> = spec
+            .load_balancer_source_ranges
+            .iter()
+            .filter_map(|range| range.trim().parse().ok())
+            .filter(|range: &Cidr| range.base().is_ipv4())
+            .collect();
         let number = |port: i32| u16::try_from(port).ok().filter(|port| *port != 0);
         let checked =
             type_ == "LoadBalancer" && spec.external_traffic_policy.as_deref() == Some("Local");
@@ -72,6 +82,7 @@ impl ServicePorts {
                 node_port: port.node_port.filter(|_| opens_node_ports).and_then(number),
                 external_ips: addresses(&spec.external_ips),
                 load_balancer_ips: load_balancer_ips.clone(),
+                source_ranges: source_ranges.clone(),
                 affinity_seconds: affinity(service),
                 internal_policy: policy(spec.internal_traffic_policy.as_deref()),
                 external_policy: policy(spec.external_traffic_policy.as_deref()),

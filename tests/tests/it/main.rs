@@ -8,6 +8,7 @@
 //! | [`commands`], [`kubectl`] | kubectl-mini against the real kubectl ([`alike`] compares), and what it alone can |
 //! | [`traffic`] | who reaches whom, and as whom |
 //! | [`rollouts`] | updates and scaling under load lose no request |
+//! | [`load_balancer`] | Services of type LoadBalancer, from the host and from pods |
 //! | [`dns`] | names in pods |
 //! | [`streams`] | exec and port-forward by every kubectl there is |
 //! | [`scheduling`] | the scheduler explains itself, and another takes over |
@@ -47,6 +48,7 @@ mod harness;
 mod kubectl;
 mod launcher;
 mod leadership;
+mod load_balancer;
 mod node_loss;
 mod node_shutdown;
 mod rest;

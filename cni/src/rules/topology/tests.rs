@@ -32,6 +32,7 @@ fn rule(policy: TrafficPolicy, endpoints: &str) -> ServiceRule {
         node_port: None,
         external_ips: vec![],
         load_balancer_ips: vec![],
+        source_ranges: vec![],
         affinity_seconds: None,
         internal_policy: policy,
         external_policy: TrafficPolicy::Cluster,

@@ -3,6 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::rules::Endpoint;
 
+const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 244, 1, 9));
+
 fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
@@ -16,6 +18,7 @@ fn rule(claims: &str, endpoint: u8) -> ServiceRule {
         node_port: None,
         external_ips: vec![],
         load_balancer_ips: vec![],
+        source_ranges: vec![],
         affinity_seconds: None,
         internal_policy: TrafficPolicy::Cluster,
         external_policy: TrafficPolicy::Cluster,
@@ -44,13 +47,14 @@ fn name(text: &str) -> ServicePortName {
 
 /// Who has `10.96.0.1:80`, `10.96.0.2:80`, node port 1 and 2.
 fn owners(index: &Index) -> String {
-    let virtual_owner = |last: u8| match index.lookup(Protocol::Tcp, ([10, 96, 0, last], 80).into())
-    {
-        Lookup::Service(target, Traffic::Internal) => target.name.name.clone(),
-        Lookup::Service(target, _) => format!("{}(e)", target.name.name),
-        Lookup::ClosedPort => "closed".to_owned(),
-        Lookup::NotVirtual => "-".to_owned(),
-    };
+    let virtual_owner =
+        |last: u8| match index.lookup(Protocol::Tcp, CLIENT, ([10, 96, 0, last], 80).into()) {
+            Lookup::Service(target, Traffic::Internal) => target.name.name.clone(),
+            Lookup::Service(target, _) => format!("{}(e)", target.name.name),
+            Lookup::ClosedPort => "closed".to_owned(),
+            Lookup::Forbidden => "forbidden".to_owned(),
+            Lookup::NotVirtual => "-".to_owned(),
+        };
     let port_owner = |port| {
         index
             .node_port(Protocol::Tcp, port)
@@ -95,10 +99,38 @@ fn another_port_of_an_address_is_closed() {
     let mut rules = RuleSet::default();
     rules.services.insert(name("a"), rule("c1", 1));
     let index = Index::new(&rules, "node-1");
-    let look = |protocol, to| index.lookup(protocol, at(to));
+    let look = |protocol, to| index.lookup(protocol, CLIENT, at(to));
     assert!(matches!(look(Protocol::Tcp, "10.96.0.1:81"), Lookup::ClosedPort));
     assert!(matches!(look(Protocol::Udp, "10.96.0.1:80"), Lookup::ClosedPort));
     assert!(matches!(look(Protocol::Tcp, "10.96.0.9:80"), Lookup::NotVirtual));
+}
+
+#[test]
+fn source_ranges_guard_the_load_balancers_addresses_alone() {
+    let mut guarded = rule("c1 e2", 1);
+    guarded.node_port = Some(30080);
+    guarded.load_balancer_ips = vec!["10.96.0.3".parse().unwrap()];
+    guarded.source_ranges = vec!["10.244.2.0/24".parse().unwrap(), "127.0.0.0/8".parse().unwrap()];
+    let mut rules = RuleSet::default();
+    rules.services.insert(name("a"), guarded);
+    let index = Index::new(&rules, "node-1");
+    let check = |from: &str, to: &str, expected: bool| {
+        let found = index.lookup(Protocol::Tcp, from.parse().unwrap(), at(to));
+        let inside = !matches!(found, Lookup::Forbidden);
+        let client = ["127.9.9.9".parse().unwrap(), from.parse().unwrap()];
+        assert_eq!(inside, expected, "{from} to {to}");
+        // The host goes by two addresses, of which one suffices.
+        assert!(index.virtual_address(Protocol::Tcp, &client, at(to)).is_some());
+        let other = index.virtual_address(Protocol::Tcp, &client[1..], at(to));
+        assert_eq!(other.is_some(), expected, "{from} to {to}");
+    };
+    check("10.244.2.7", "10.96.0.3:80", true);
+    check("10.244.1.7", "10.96.0.3:80", false);
+    check("192.168.1.1", "10.96.0.3:80", false);
+    for elsewhere in ["10.96.0.1:80", "10.96.0.2:80"] {
+        check("10.244.1.7", elsewhere, true);
+    }
+    assert!(index.node_port(Protocol::Tcp, 30080).is_some());
 }
 
 #[test]
