@@ -8,7 +8,7 @@
 //! |---|---|
 //! | NamespaceLifecycle | refuses objects in absent or terminating namespaces, and the deletion of Kubernetes' own |
 //! | NodeRestriction | keeps a kubelet to its own Node, its own Lease and its own pods |
-//! | ServiceAccount | gives a pod its account and the account's pull secrets. It mounts no token: none are served yet |
+//! | ServiceAccount | gives a pod its account, the account's pull secrets, and the volume with its token |
 //! | Priority | resolves a pod's PriorityClass |
 //! | DefaultTolerationSeconds | lets a pod stay five minutes on an unreachable node |
 
@@ -29,7 +29,7 @@ use component_base::clock::Clock;
 use parking_lot::RwLock;
 
 use crate::{
-    registry::store_prefix,
+    registry::{generated, store_prefix},
     request::{RequestContext, Verb},
     storage::{KeyValue, ListQuery, Revision, Storage, StorageError, WatchQuery},
 };
@@ -103,6 +103,8 @@ pub(crate) struct Facts {
     pub(crate) namespace: Option<Arc<Object>>,
     /// The pod's ServiceAccount, if it exists.
     pub(crate) service_account: Option<Arc<Object>>,
+    /// The end of a generated name.
+    pub(crate) random_suffix: String,
     /// All PriorityClasses, for a new pod.
     pub(crate) priority_classes: Vec<Arc<Object>>,
 }
@@ -144,6 +146,7 @@ impl FactFinder {
             && context.subresource.is_empty()
             && facts.namespace.is_some()
         {
+            facts.random_suffix = generated::random_suffix(&self.clock);
             let account = service_account::name_of(object);
             facts.service_account =
                 self.read(&resource::SERVICE_ACCOUNTS, &context.namespace, account).await?;

@@ -8,6 +8,7 @@ mod defaults;
 mod encode;
 pub(crate) mod eviction;
 pub(crate) mod field_manager;
+pub(crate) mod generated;
 mod json;
 pub mod kinds;
 mod meta;

@@ -15,7 +15,7 @@ mod tests;
 use std::fmt;
 
 pub use self::{
-    authority::{CertSpec, CertificateAuthority, Usage},
+    authority::{CertSpec, CertificateAuthority, Usage, create_signing_key},
     config::{client_config, identity_of, server_config},
 };
 

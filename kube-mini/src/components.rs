@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{config::ClusterConfig, paths::ClusterPaths, supervisor::ComponentSpec};
+use crate::{
+    config::ClusterConfig, paths::ClusterPaths, pki::TOKEN_KEY, supervisor::ComponentSpec,
+};
 
 /// What the arguments are made from.
 pub struct Assembly<'a> {
@@ -80,6 +82,7 @@ impl Assembly<'_> {
                 ("bind-address", "127.0.0.1".into()),
                 ("secure-port", self.config.api_port.to_string()),
                 ("client-ca-file", self.pki("ca.crt")),
+                ("service-account-signing-key-file", self.pki(TOKEN_KEY)),
                 ("tls-cert-file", self.pki("apiserver.crt")),
                 ("tls-private-key-file", self.pki("apiserver.key")),
                 ("kubelet-client-certificate", self.pki("apiserver-kubelet-client.crt")),

@@ -5,6 +5,7 @@
 //! | `ca` | | signs all others |
 //! | `apiserver` | | the API server's own certificate |
 //! | `apiserver-kubelet-client` | `kube-apiserver-kubelet-client`, `system:masters` | the API server to kubelets |
+//! | `sa.key` | | signs the tokens of ServiceAccounts |
 //! | `scheduler.kubeconfig` | `system:kube-scheduler` | the scheduler |
 //! | `controller-manager.kubeconfig` | `system:kube-controller-manager` | the controller manager |
 //! | `node-N.kubeconfig` | `system:node:node-N`, `system:nodes` | that node's kubelet |
@@ -12,7 +13,7 @@
 //! | `coredns` | `system:serviceaccount:kube-system:coredns`, `system:serviceaccounts` | the cluster's DNS, in the place of its token |
 //! | `../kubeconfig` | `kubernetes-admin`, `system:masters` | the user |
 //!
-//! The authority is made once. Everything else is made anew at each `up`: it costs a millisecond each, and a certificate
+//! The authority is made once, and so is the key of tokens, which outlive the API server's process. Everything else is made anew at each `up`: it costs a millisecond each, and a certificate
 //! never outlives its year unnoticed.
 
 use std::{
@@ -25,7 +26,7 @@ use component_base::{
     clock::Clock,
     files,
     kubeconfig::{Cluster, Kubeconfig, User},
-    tls::{CertSpec, CertificateAuthority, KeyPair},
+    tls::{self, CertSpec, CertificateAuthority, KeyPair},
 };
 
 use crate::{config::ClusterConfig, paths::ClusterPaths};
@@ -41,6 +42,9 @@ const API_NAMES: &[&str] = &[
 /// Its addresses: on the host, as a Service, as the control plane's node.
 const API_ADDRESSES: &[Ipv4Addr] =
     &[Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 96, 0, 1), Ipv4Addr::new(192, 168, 1, 100)];
+
+/// The file of the key that signs tokens.
+pub const TOKEN_KEY: &str = "sa.key";
 
 /// Who the cluster's DNS is to the API server: its ServiceAccount.
 pub const COREDNS_USER: &str = "system:serviceaccount:kube-system:coredns";
@@ -58,6 +62,7 @@ pub fn write(
 ) -> anyhow::Result<Kubeconfig> {
     let dir = paths.state("pki");
     let authority = authority(&dir, clock)?;
+    create_token_key(&dir.join(TOKEN_KEY))?;
     let addresses: Vec<IpAddr> = API_ADDRESSES.iter().copied().map(Into::into).collect();
     let serving = CertSpec::server("kube-apiserver", API_NAMES, &addresses);
     store(&dir, "apiserver", &authority.issue(&serving, clock.now())?)?;
@@ -108,6 +113,14 @@ fn authority(dir: &Path, clock: &Clock) -> anyhow::Result<CertificateAuthority> 
             key.display()
         ),
     }
+}
+
+/// Makes the key of tokens where there is none yet.
+fn create_token_key(path: &Path) -> anyhow::Result<()> {
+    if !path.try_exists()? {
+        write_private(path, tls::create_signing_key("service account tokens")?.as_bytes())?;
+    }
+    Ok(())
 }
 
 fn store(dir: &Path, name: &str, pair: &KeyPair) -> io::Result<()> {

@@ -10,6 +10,7 @@
 //! | [`mod@env`], [`volumes`] | environment and files of a container (pure, and nearly so) |
 //! | [`simulation`] | what annotations ask a pod or a node to act out (pure) |
 //! | [`backoff`] | how long a crashing container waits (pure) |
+//! | [`tokens`] | the ServiceAccount tokens in volumes |
 //! | [`names`] | `/etc/resolv.conf` of a pod (pure) |
 //! | [`worker`] | the one task per pod that acts; [`hooks`] and [`probes`] beside it |
 //! | [`node`] | registration, Lease, and the pods of one node |
@@ -38,6 +39,7 @@ pub mod statuses;
 pub mod streams;
 #[cfg(test)]
 mod testing;
+pub mod tokens;
 pub mod volumes;
 pub mod worker;
 

@@ -9,12 +9,13 @@ mod follow;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
+    time::Duration,
 };
 
 use apimachinery::{
     api::{
         Resource,
-        core::{ConfigMap, Container, Pod, Secret},
+        core::{ConfigMap, Container, Pod, Secret, Volume},
     },
     status::Status,
 };
@@ -22,6 +23,8 @@ use client::Client;
 use component_base::{clock::Clock, files};
 pub use follow::Followed;
 use follow::Followers;
+
+use crate::tokens::Tokens;
 
 /// What a pod refers to, by name in its own namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub struct Referenced {
     pub config_maps: BTreeMap<String, ConfigMap>,
     /// Secrets by name.
     pub secrets: BTreeMap<String, Secret>,
+    /// Tokens of the pod's account.
+    pub tokens: Tokens,
 }
 
 impl References {
@@ -60,8 +65,14 @@ impl References {
     /// Those of a pod's volumes.
     #[must_use]
     pub fn of_volumes(pod: &Pod) -> Self {
+        Self::of(&pod.spec.volumes)
+    }
+
+    /// Those of some volumes.
+    #[must_use]
+    pub fn of<'a>(volumes: impl IntoIterator<Item = &'a Volume>) -> Self {
         let mut found = Self::default();
-        for volume in &pod.spec.volumes {
+        for volume in volumes {
             found.config_maps.extend(volume.config_map.iter().map(|v| v.name.clone()));
             found.secrets.extend(volume.secret.iter().filter_map(|v| v.secret_name.clone()));
             for source in volume.projected.iter().flat_map(|p| &p.sources) {
@@ -77,6 +88,7 @@ impl References {
 #[derive(Clone)]
 pub struct Objects {
     client: Client,
+    clock: Clock,
     dir: PathBuf,
     followers: Followers,
 }
@@ -85,13 +97,35 @@ impl Objects {
     /// Keeps what it fetches in `dir`.
     #[must_use]
     pub fn new(client: Client, clock: Clock, dir: PathBuf) -> Self {
-        Self { followers: Followers::new(client.clone(), clock), client, dir }
+        Self { followers: Followers::new(client.clone(), clock.clone()), client, clock, dir }
     }
 
     /// Follows what is referred to, until the handle is dropped.
     #[must_use]
     pub fn follow(&self, namespace: &str, references: &References) -> Followed {
         self.followers.follow(namespace, references)
+    }
+
+    /// Waits for a ConfigMap that is about to be made; None: it was not within `patience`.
+    pub async fn await_config_map(
+        &self,
+        namespace: &str,
+        name: &str,
+        patience: Duration,
+    ) -> Option<ConfigMap> {
+        let config_maps = [name.to_owned()].into();
+        let mut followed =
+            self.follow(namespace, &References { config_maps, ..References::default() });
+        let waiting = async {
+            loop {
+                let found = followed.now().and_then(|mut found| found.config_maps.remove(name));
+                if let Some(map) = found {
+                    return map;
+                }
+                followed.changed().await;
+            }
+        };
+        self.clock.timeout(patience, waiting).await.ok()
     }
 
     /// Keeps what was found for a later reboot.

@@ -261,6 +261,7 @@ async fn run_node(setup: NodeSetup, joined: &Joined, shutdown: Shutdown) -> Resu
         services: joined.services.clone(),
         images,
         own,
+        volume_writes: parking_lot::Mutex::default(),
         gave_up_on_services: false.into(),
         runtime: joined.runtime.clone(),
         catalogue: joined.catalogue.clone(),

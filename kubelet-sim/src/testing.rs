@@ -131,6 +131,8 @@ impl World {
         let mut account = ServiceAccount::default();
         account.metadata.name = Some("default".into());
         account.metadata.namespace = Some("default".into());
+        // Most pods of these tests have no use for a token, nor anybody who makes its certificate.
+        account.automount_service_account_token = Some(false);
         self.time.run(self.client.create(&account)).await.unwrap();
         let dir = self.folder.path().join(NODE);
         std::fs::create_dir_all(&dir).unwrap();

@@ -50,7 +50,10 @@ pub fn set_up(
 }
 
 /// Writes one volume, if it differs from what is there.
-fn set_up_one(
+///
+/// # Errors
+/// As [`set_up`].
+pub(crate) fn set_up_one(
     pod: &Pod,
     volume: &Volume,
     pod_dir: &Path,
@@ -107,6 +110,11 @@ fn payload(
                 add_secret(&mut files, referenced, &secret.name, &secret.items, mode, optional)?;
             } else if let Some(downward) = &source.downward_api {
                 add_downward(&mut files, pod, &downward.items, mode, host_ip)?;
+            } else if let Some(token) = &source.service_account_token {
+                let data = referenced.tokens.get(&volume.name, &token.path);
+                let data = data.ok_or("failed to fetch token: there is none")?.clone();
+                let mode = u32::try_from(mode).unwrap_or(0) & 0o777;
+                files.insert(token.path.clone(), FileProjection { data, mode });
             } else {
                 return Err("this source of a projected volume is not supported".to_owned());
             }
@@ -258,6 +266,7 @@ mod tests {
         Referenced {
             config_maps: [("map".to_owned(), serde_json::from_value(map).unwrap())].into(),
             secrets: [("sec".to_owned(), serde_json::from_value(secret).unwrap())].into(),
+            ..Referenced::default()
         }
     }
 
@@ -324,6 +333,10 @@ mod tests {
         );
         check(
             &json!({"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}),
+            Err("failed to fetch token: there is none"),
+        );
+        check(
+            &json!({"projected": {"sources": [{"clusterTrustBundle": {"path": "bundle"}}]}}),
             Err("this source of a projected volume is not supported"),
         );
         check(

@@ -51,6 +51,7 @@ use crate::{
     node::NodeContext,
     probes::Report,
     status::{self, Failure, Told},
+    tokens,
 };
 use events::Event;
 use probing::ProbeTasks;
@@ -92,6 +93,8 @@ pub struct PodWorker {
     live_volumes: Option<AbortOnDropHandle<()>>,
     volumes_retry: Option<Duration>,
     volumes_failures: u32,
+    /// When its tokens are to be exchanged.
+    token_due: Option<Duration>,
     /// It had ended, and the API server knew, before this process started.
     settled: bool,
     /// All containers are being killed, to start afresh.
@@ -143,6 +146,7 @@ impl PodWorker {
             live_volumes: None,
             volumes_retry: None,
             volumes_failures: 0,
+            token_due: None,
             settled: false,
             wiping: false,
             told: None,
@@ -246,6 +250,7 @@ impl PodWorker {
         }
         self.restart_changed();
         self.wipe();
+        self.renew_tokens();
         loop {
             let now = self.node.clock.monotonic();
             let actions = lifecycle::plan(&self.pod, &self.records, now);
@@ -277,6 +282,15 @@ impl PodWorker {
             }
         }
         self.next_due()
+    }
+
+    /// Exchanges the tokens in its volumes, if they are due, beside the worker.
+    fn renew_tokens(&mut self) {
+        let now = self.node.clock.monotonic();
+        if self.token_due.take_if(|due| *due <= now).is_some() {
+            let renewing = tokens::renew(self.node.clone(), self.pod.clone(), self.dir.clone());
+            self.events.push(Box::pin(renewing.map(Event::Tokens)));
+        }
     }
 
     /// Ends the pod for this reason; once nothing runs any more it has finished.
@@ -334,7 +348,12 @@ impl PodWorker {
         let now = self.node.clock.monotonic();
         let deadline = self.past_deadline().map(|left| now + left);
         let retries = self.records.values().filter(|r| !r.running()).filter_map(|r| r.retry_at);
-        retries.chain(self.volumes_retry).chain(deadline).filter(|at| *at > now).min()
+        retries
+            .chain(self.volumes_retry)
+            .chain(self.token_due)
+            .chain(deadline)
+            .filter(|at| *at > now)
+            .min()
     }
 
     /// How much of `activeDeadlineSeconds` is left; zero: it is over.

@@ -18,7 +18,9 @@ use std::{
 
 use anyhow::Context as _;
 use apimachinery::{object::Object, status::Status};
-use apiserver::{StorageKind, TlsListener, kubelet::KubeletDialer};
+use apiserver::{
+    StorageKind, TlsListener, authentication::token::TokenKey, kubelet::KubeletDialer,
+};
 use client::{
     Client,
     leader_election::{self, Identity},
@@ -275,6 +277,7 @@ impl Shared {
                 client_ca_pem: self.parts.authority.cert_pem().to_owned(),
             }),
             listeners: vec![self.api.listen()],
+            token_key: TokenKey::from_pem(&read(pki::TOKEN_KEY)?)?,
             ..apiserver::Config::new(self.parts.clock.clone(), dialer)
         };
         let server = apiserver::Server::bind(config).await?;

@@ -27,6 +27,7 @@ impl Default for Case {
             facts: Facts {
                 namespace: Some(Arc::new(object(json!({"metadata": {"name": "default"}})))),
                 service_account: Some(Arc::new(object(json!({"metadata": {"name": "default"}})))),
+                random_suffix: "abcde".into(),
                 priority_classes: vec![Arc::new(object(
                     json!({"metadata": {"name": "high"}, "value": 1000}),
                 ))],
@@ -67,6 +68,7 @@ fn a_pod_gets_account_priority_and_tolerations() {
         .run(json!({"metadata": {"name": "a"}, "spec": {"containers": []}}), None)
         .unwrap();
     assert_eq!(pod.get_str(&["spec", "serviceAccountName"]), "default");
+    assert_eq!(pod.get_list(&["spec", "volumes"]).len(), 0, "no container needs a token");
     assert_eq!(pod.get_i64(&["spec", "priority"]), Some(0));
     assert_eq!(pod.get_list(&["spec", "tolerations"]).len(), 2);
     let pod = Case::default()
@@ -77,6 +79,42 @@ fn a_pod_gets_account_priority_and_tolerations() {
         .unwrap();
     assert_eq!(pod.get_i64(&["spec", "priority"]), Some(1000));
     assert_eq!(pod.get_list(&["spec", "tolerations"]).len(), 1);
+}
+
+#[test]
+fn a_pods_containers_get_their_accounts_token() {
+    let spec = json!({"containers": [{"name": "c"}]});
+    let check = |account: Value, spec: &Value, expected: &[&str]| {
+        let account = Some(Arc::new(object(account)));
+        let facts = Facts { service_account: account, ..Case::default().facts };
+        let pod = Case { facts, ..Case::default() }.run(json!({"spec": spec}), None).unwrap();
+        let volumes = pod.get_list(&["spec", "volumes"]);
+        let names: Vec<&str> = volumes.iter().map(|v| v["name"].as_str().unwrap()).collect();
+        assert_eq!(names, expected);
+        pod
+    };
+    let secrets = json!([{"name": "pull"}]);
+    let account = json!({"metadata": {"name": "default"}, "imagePullSecrets": secrets});
+    let pod = check(account, &spec, &["kube-api-access-abcde"]);
+    assert_eq!(pod.get(&["spec", "imagePullSecrets"]), Some(&secrets));
+    check(json!({"automountServiceAccountToken": false}), &spec, &[]);
+    let mut own = spec.clone();
+    own["automountServiceAccountToken"] = true.into();
+    check(json!({"automountServiceAccountToken": false}), &own, &["kube-api-access-abcde"]);
+    // A mirror pod has no account, and may not make one up.
+    let mirror = |spec: Value| {
+        let annotations = json!({"kubernetes.io/config.mirror": "x"});
+        let pod = json!({"metadata": {"name": "m", "annotations": annotations}, "spec": spec});
+        Case::default().run(pod, None).map(|pod| pod.get_list(&["spec", "volumes"]).len())
+    };
+    let refused = |why: &str| Err(format!("pods \"m\" is forbidden: a mirror pod may not {why}"));
+    assert_eq!(mirror(spec), Ok(0));
+    assert_eq!(mirror(json!({"serviceAccountName": "a"})), refused("reference service accounts"));
+    let token = json!({"projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}});
+    assert_eq!(
+        mirror(json!({"volumes": [token]})),
+        refused("use ServiceAccountToken volume projections")
+    );
 }
 
 #[test]

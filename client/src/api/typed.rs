@@ -4,7 +4,11 @@
 //! whole; to change anyone else's, send a [`Patch`].
 
 use apimachinery::{
-    api::{Resource, core},
+    api::{
+        Resource,
+        authentication::{TokenRequest, TokenRequestStatus},
+        core,
+    },
     object::ObjectKey,
     resource,
     status::Status,
@@ -149,6 +153,32 @@ impl Client {
         let json = serde_json::to_vec(&binding).expect("a JSON value is JSON");
         let pods = self.of::<core::Pod>(&pod.namespace).subresource("binding");
         pods.create(&pod.name, json.into()).await.map(drop)
+    }
+
+    /// Asks for a token of an account, bound to a pod by its name and uid; an empty audience is the API server.
+    ///
+    /// # Errors
+    /// The server's (the account or the pod is not found, or another one by now), or a transport failure.
+    pub async fn request_pod_token(
+        &self,
+        account: &ObjectKey,
+        (pod, uid): (&str, &str),
+        audience: &str,
+        seconds: i64,
+    ) -> Result<TokenRequestStatus, Status> {
+        let bound = json!({"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid});
+        let mut request = json!({
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"audiences": [], "boundObjectRef": bound, "expirationSeconds": seconds},
+        });
+        if !audience.is_empty() {
+            request["spec"]["audiences"] = json!([audience]);
+        }
+        let json = serde_json::to_vec(&request).expect("a JSON value is JSON");
+        let accounts = self.of::<core::ServiceAccount>(&account.namespace).subresource("token");
+        let reply = accounts.create(&account.name, json.into()).await?;
+        Ok(reply.view::<TokenRequest>()?.status)
     }
 
     /// Evicts a pod: a deletion that disruption budgets may forbid.

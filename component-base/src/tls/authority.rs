@@ -76,6 +76,16 @@ impl CertSpec {
     }
 }
 
+/// Makes a key for signing what is no certificate: ECDSA P-256, as PKCS#8 PEM.
+///
+/// # Errors
+/// When the system has no randomness.
+pub fn create_signing_key(subject: &str) -> Result<String, TlsError> {
+    let made = rcgen::KeyPair::generate();
+    let failed = |source| TlsError::Issue { subject: subject.to_owned(), source };
+    Ok(made.map_err(failed)?.serialize_pem())
+}
+
 impl CertificateAuthority {
     /// Makes a new authority with a fresh key, valid for ten years from `now`.
     ///

@@ -21,6 +21,7 @@ use client::{
 use cni::{network::Sandbox, userspace};
 use component_base::clock::Clock;
 use container_runtime::{ImageCatalogue, Runtime};
+use parking_lot::Mutex;
 
 use super::OwnNode;
 use crate::{checkpoint::Checkpoints, images::NodeImages, objects::Objects, statuses::Statuses};
@@ -77,6 +78,8 @@ pub struct NodeContext {
     pub services: Store<Service>,
     /// Events.
     pub recorder: EventRecorder,
+    /// Held while what is in a running pod's volume is read and written anew.
+    pub volume_writes: Mutex<()>,
     /// Set once the API server was waited for in vain.
     pub gave_up_on_services: AtomicBool,
     /// What the node knows of itself.

@@ -6,24 +6,30 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use apimachinery::api::core::Pod;
+use apimachinery::api::core::{Pod, Volume};
 use client::events::EventType;
 use tokio::sync::watch;
 
 use crate::{
     node::NodeContext,
     objects::{Referenced, References},
+    tokens::{is_account_volume, kept},
 };
 
 /// Whether a pod has volumes that change while it runs.
 #[must_use]
 pub fn is_needed(pod: &Pod) -> bool {
-    pod.spec.volumes.iter().any(|volume| {
+    followed(pod).any(|volume| {
         volume.config_map.is_some()
             || volume.secret.is_some()
             || volume.projected.is_some()
             || volume.downward_api.is_some()
     })
+}
+
+/// The volumes that are followed: all but the one with the pod's own token, whose other content comes with each token.
+fn followed(pod: &Pod) -> impl Iterator<Item = &Volume> {
+    pod.spec.volumes.iter().filter(|volume| !is_account_volume(volume))
 }
 
 /// What of a pod its volumes show.
@@ -35,7 +41,7 @@ fn shown(pod: &Pod) -> (&impl PartialEq, &impl PartialEq) {
 pub async fn follow(node: Arc<NodeContext>, mut pods: watch::Receiver<Arc<Pod>>, dir: PathBuf) {
     let mut pod = pods.borrow_and_update().clone();
     let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-    let references = References::of_volumes(&pod);
+    let references = References::of(followed(&pod));
     let mut objects = node.objects.follow(&namespace, &references);
     let mut told = Vec::new();
     loop {
@@ -71,10 +77,13 @@ fn refresh(
     referenced: &Referenced,
 ) -> Vec<String> {
     let now = node.clock.now();
-    let volumes = pod.spec.volumes.iter().filter(|volume| volume.empty_dir.is_none());
+    // Between the look at a token and its writing nobody may write a newer one.
+    let _writing = node.volume_writes.lock();
+    let referenced = Referenced { tokens: kept(pod, dir), ..referenced.clone() };
+    let volumes = followed(pod).filter(|volume| volume.empty_dir.is_none());
     volumes
         .filter_map(|volume| {
-            super::set_up_one(pod, volume, dir, referenced, &node.host_ip, now).err()
+            super::set_up_one(pod, volume, dir, &referenced, &node.host_ip, now).err()
         })
         .collect()
 }

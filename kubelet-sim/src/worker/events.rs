@@ -1,5 +1,7 @@
 //! What happens beside the worker, and what follows from it.
 
+use std::time::Duration;
+
 use container_runtime::Exit;
 
 use super::{
@@ -29,6 +31,8 @@ pub(super) enum Event {
     },
     /// A simulated delay of readiness is over.
     Look,
+    /// Its tokens have been exchanged; when the next ones are due.
+    Tokens(Option<Duration>),
 }
 
 impl PodWorker {
@@ -50,6 +54,7 @@ impl PodWorker {
             Event::Look => self.records.values_mut().for_each(|record| {
                 record.ready = record.is_ready(self.node.clock.monotonic());
             }),
+            Event::Tokens(due) => self.token_due = due,
             Event::Stopped | Event::Wiped => {}
         }
     }

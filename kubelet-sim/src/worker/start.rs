@@ -25,13 +25,16 @@ use crate::{
     objects::References,
     probes::Kind,
     simulation::{ContainerSimulation, PodSimulation, gate::FaultGate},
-    volumes,
+    tokens, volumes,
 };
 
 /// How long after a failure that the user must mend the next attempt is made.
 const RETRY: Duration = Duration::from_secs(10);
 /// How long after a failed volume or network: the first pause, which doubles each time up to [`RETRY`].
 const SANDBOX_RETRY: Duration = Duration::from_millis(500);
+
+/// How long a pod waits for the certificate of its namespace, which a controller makes a moment after the namespace.
+const ROOT_CA_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a container cannot be started: reason and message of its waiting state.
 type Problem = (&'static str, String);
@@ -162,12 +165,21 @@ impl PodWorker {
         }
         let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
         let references = References::of_volumes(&self.pod);
-        let referenced = self
+        let mut referenced = self
             .node
             .objects
             .fetch(namespace, &references)
             .await
             .map_err(|status| format!("MountVolume.SetUp failed: {}", status.message))?;
+        let account = self.pod.spec.volumes.iter().any(tokens::is_account_volume);
+        if account && !referenced.config_maps.contains_key(tokens::ROOT_CA) {
+            let objects = &self.node.objects;
+            let coming = objects.await_config_map(namespace, tokens::ROOT_CA, ROOT_CA_PATIENCE);
+            let map = coming.await.map(|map| (tokens::ROOT_CA.to_owned(), map));
+            referenced.config_maps.extend(map);
+        }
+        (referenced.tokens, self.token_due) =
+            tokens::request(&self.node, &self.pod, &self.dir).await?;
         volumes::set_up(
             &self.pod,
             &self.dir,

@@ -23,6 +23,7 @@
 //! | [`full_disk`] | a disk without room |
 //! | [`leadership`] | two copies of a component, one of which leads |
 //! | [`bad_input`] | what the API refuses, and in which words |
+//! | [`pod_identity`] | pods as clients of the API, by their account's token |
 //! | [`security`] | who may not |
 //! | [`chaos`] | every process dies, again and again, under load |
 //! | [`churn`] | many small updates leave a small store |
@@ -51,6 +52,7 @@ mod leadership;
 mod load_balancer;
 mod node_loss;
 mod node_shutdown;
+mod pod_identity;
 mod rest;
 mod restart;
 mod rollouts;

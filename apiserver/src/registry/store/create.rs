@@ -6,18 +6,15 @@ use apimachinery::{object::Object, resource, status::Status};
 
 use super::{Admit, Store, Stored, drop_unkept, plain_error, storage_error};
 use crate::{
-    registry::allocators::service,
+    registry::{allocators::service, generated},
     request::RequestContext,
     storage::{Txn, TxnResult},
 };
 
 /// How often a generated name is tried before the caller is told that it is taken.
 const GENERATE_ATTEMPTS: usize = 8;
-/// A generated name's random end, without vowels and look-alikes, as Kubernetes draws it.
-const SUFFIX_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-const SUFFIX_LENGTH: usize = 5;
 /// Names are 63 characters at most, so the given part is cut to leave room for the suffix.
-const MAX_GENERATED_BASE: usize = 63 - SUFFIX_LENGTH;
+const MAX_GENERATED_BASE: usize = 63 - generated::SUFFIX_LENGTH;
 
 impl Store {
     /// Stores a new object, decoded and defaulted.
@@ -99,12 +96,7 @@ impl Store {
     fn generate_name(&self, object: &mut Object) {
         let base = object.generate_name();
         let mut name = base.chars().take(MAX_GENERATED_BASE).collect::<String>();
-        let mut random = self.deps.clock.random_u64();
-        for _ in 0..SUFFIX_LENGTH {
-            let len = SUFFIX_ALPHABET.len() as u64;
-            name.push(char::from(SUFFIX_ALPHABET[(random % len) as usize]));
-            random /= len;
-        }
+        name.push_str(&generated::random_suffix(&self.deps.clock));
         object.metadata_mut().insert("name".into(), name.into());
     }
 
