@@ -62,7 +62,7 @@ pub fn has_token(volume: &Volume) -> bool {
 
 fn projections(volume: &Volume) -> impl Iterator<Item = &ServiceAccountTokenProjection> {
     let sources = volume.projected.iter().flat_map(|projected| &projected.sources);
-    sources.filter_map(|source| source.service_account_token.as_ref())
+    sources.filter_map(|source| source.service_account_token.as_deref())
 }
 
 /// The tokens that a pod's volumes hold now.

@@ -62,7 +62,7 @@ pub const VIEWS: &[&str] = &[
 pub const WITHOUT_RESOURCE: &[&str] = &["Binding", "Eviction", "Scale", "Status", "TokenRequest"];
 
 /// Structs whose rare members views put in a `Box`, and the members that they do not: a volume has
-/// thirty kinds of source and one is set, so unboxed each would cost three kilobytes.
+/// thirty kinds of source and one is set, so unboxed each would cost three kilobytes; every pod has a projected one.
 const BOXED_EXCEPT: &[(&str, &[&str])] = &[
     ("PersistentVolumeSpec", &["claimRef", "hostPath", "local", "nodeAffinity"]),
     (
@@ -77,6 +77,7 @@ const BOXED_EXCEPT: &[(&str, &[&str])] = &[
             "secret",
         ],
     ),
+    ("VolumeProjection", &[]),
 ];
 
 /// Returns whether the view of a struct holds this optional member in a `Box`.

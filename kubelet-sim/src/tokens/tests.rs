@@ -1,6 +1,6 @@
 //! Tokens in the volumes of running pods, on a virtual clock.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use apimachinery::api::{
     Resource,
@@ -23,7 +23,8 @@ async fn put_authority(world: &World) {
     put::<ConfigMap>(world, ROOT_CA, json!({"data": {"ca.crt": "authority"}})).await;
 }
 
-fn read(path: PathBuf) -> String {
+fn read(volume: &Path, name: &str) -> String {
+    let path = volume.join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
@@ -47,9 +48,9 @@ async fn a_pod_has_its_accounts_token_and_a_new_one_in_time() {
     world.expect("p", "Running ready; c running x0").await;
     let uid = pod.metadata.uid.unwrap();
     let volume = world.volumes(&uid).join(&pod.spec.volumes[0].name);
-    assert_eq!(read(volume.join("ca.crt")), "authority");
-    assert_eq!(read(volume.join("namespace")), "default");
-    let first = read(volume.join("token"));
+    assert_eq!(read(&volume, "ca.crt"), "authority");
+    assert_eq!(read(&volume, "namespace"), "default");
+    let first = read(&volume, "token");
     let said = claims(&first);
     assert_eq!(said["sub"], "system:serviceaccount:default:bot");
     assert_eq!(said["kubernetes.io"]["pod"], json!({"name": "p", "uid": uid}));
@@ -57,13 +58,13 @@ async fn a_pod_has_its_accounts_token_and_a_new_one_in_time() {
 
     // Four fifths of 3607 seconds are 2885.6.
     world.pass(2880).await;
-    assert_eq!(read(volume.join("token")), first);
+    assert_eq!(read(&volume, "token"), first);
     world.pass(70).await;
-    let second = read(volume.join("token"));
+    let second = read(&volume, "token");
     assert_ne!(second, first);
     assert_eq!(claims(&second)["kubernetes.io"]["pod"]["uid"], json!(uid));
     world.pass(2950).await;
-    assert_ne!(read(volume.join("token")), second);
+    assert_ne!(read(&volume, "token"), second);
     assert!(world.events("p").await.iter().all(|event| !event.starts_with("Failed")));
 }
 
@@ -79,19 +80,19 @@ async fn other_content_changes_beside_a_token() {
     let pod = world.create("p", json!({"containers": containers(), "volumes": volumes})).await;
     world.expect("p", "Running ready; c running x0").await;
     let volume = world.volumes(&pod.metadata.uid.unwrap()).join("both");
-    let first = read(volume.join("vault"));
+    let first = read(&volume, "vault");
     assert_eq!(claims(&first)["aud"], json!(["vault"]));
     let change = Patch::Merge(json!({"data": {"key": "two"}}));
     let patched = world.client.patch::<ConfigMap>("default", "map", &change, "");
     world.time.run(patched).await.unwrap();
     world.pass(1).await;
-    assert_eq!(read(volume.join("key")), "two");
-    assert_eq!(read(volume.join("vault")), first);
+    assert_eq!(read(&volume, "key"), "two");
+    assert_eq!(read(&volume, "vault"), first);
     world.pass(475).await;
-    assert_eq!(read(volume.join("vault")), first);
+    assert_eq!(read(&volume, "vault"), first);
     world.pass(40).await;
-    assert_ne!(read(volume.join("vault")), first);
-    assert_eq!(read(volume.join("key")), "two");
+    assert_ne!(read(&volume, "vault"), first);
+    assert_eq!(read(&volume, "key"), "two");
 }
 
 #[tokio::test]
