@@ -162,6 +162,16 @@ pub fn kinds() -> impl Iterator<Item = (&'static str, &'static str, &'static str
     table::kinds::KINDS.iter().map(|(group, version, kind, _)| (*group, *version, *kind))
 }
 
+/// Returns every built-in struct by its name in OpenAPI, `io.k8s.api.core.v1.Pod`, sorted.
+pub fn definitions() -> impl Iterator<Item = (&'static str, &'static Struct)> {
+    table::definitions::DEFINITIONS.iter().copied()
+}
+
+/// What Kubernetes says of its types and fields, as a zlib stream; `apimachinery/generator` tells the form of the text.
+///
+/// The text is that of Kubernetes' API, under the Apache License 2.0.
+pub static DESCRIPTIONS: &[u8] = include_bytes!("schema/descriptions.zz");
+
 /// The schema of `DeleteOptions`, which is a body of requests in all groups.
 #[must_use]
 pub fn delete_options() -> &'static Struct {

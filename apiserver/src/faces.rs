@@ -5,6 +5,7 @@
 //! decides nothing.
 
 pub mod grpc;
+pub mod openapi;
 pub mod rest;
 
 /// A field manager's name is at most this many bytes long.

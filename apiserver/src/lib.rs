@@ -57,6 +57,7 @@ use crate::{
     authorization::Authorizer,
     faces::{
         grpc::GrpcFace,
+        openapi::OpenApi,
         rest::{RestFace, discovery::Discovery},
     },
     handler::{Handler, InFlightLimits},
@@ -244,16 +245,18 @@ impl Server {
             });
         let port = address.map_or(6443, |address| address.port());
         let discovery = Arc::new(Discovery::default());
+        let openapi = Arc::new(OpenApi::default());
         let health = health::router(&checks, config.metrics);
         let rest = RestFace::new(
             handler.clone(),
             discovery.clone(),
+            openapi.clone(),
             config.kubelets.clone(),
             health,
             watches.clone(),
             format!("https://{}:{port}", config.advertise_address),
         );
-        let grpc = GrpcFace::new(handler.clone(), discovery, config.kubelets);
+        let grpc = GrpcFace::new(handler.clone(), discovery, openapi, config.kubelets);
         let kubernetes = bootstrap::KubernetesService {
             cluster_ip: config.service_addresses.address(0),
             address: config.advertise_address,

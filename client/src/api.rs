@@ -18,6 +18,7 @@ mod typed;
 use std::sync::Arc;
 
 use apimachinery::{resource::ResourceInfo, status::Status};
+use bytes::Bytes;
 use component_base::transport::{Endpoint, channel};
 use proto::v1::{self, resources_client::ResourcesClient, streams_client::StreamsClient};
 use tonic::{
@@ -148,8 +149,18 @@ impl Client {
     /// # Errors
     /// The server's, or a transport failure.
     pub async fn discovery(&self) -> Result<v1::DiscoveryReply, Status> {
-        let reply = self.resources.clone().discovery(v1::DiscoveryRequest {}).await;
+        let reply = self.resources.clone().discovery(v1::DiscoveryRequest::default()).await;
         reply.map(tonic::Response::into_inner).map_err(|status| wire::from_tonic(&status))
+    }
+
+    /// The OpenAPI v3 document of a group and version (`api/v1`, `apis/apps/v1`) as JSON, empty if there is none.
+    ///
+    /// # Errors
+    /// The server's, or a transport failure.
+    pub async fn openapi(&self, path: &str) -> Result<Bytes, Status> {
+        let request = v1::DiscoveryRequest { openapi: path.to_owned() };
+        let reply = self.resources.clone().discovery(request).await;
+        reply.map(|reply| reply.into_inner().openapi).map_err(|status| wire::from_tonic(&status))
     }
 
     /// The streaming subresources: logs, exec, attach, port-forward. Their errors are for

@@ -14,6 +14,7 @@ pub mod drain;
 pub mod edit;
 pub mod events;
 pub mod exec;
+pub mod explain;
 pub mod explain_schedule;
 pub mod expose;
 pub mod get;
@@ -54,7 +55,12 @@ pub static COMMANDS: &[Group] = &[
     },
     Group {
         title: "Basic Commands (Intermediate)",
-        commands: &[leaf::<get::Get>(), leaf::<edit::Edit>(), leaf::<delete::Delete>()],
+        commands: &[
+            leaf::<explain::Explain>(),
+            leaf::<get::Get>(),
+            leaf::<edit::Edit>(),
+            leaf::<delete::Delete>(),
+        ],
     },
     Group {
         title: "Deploy Commands",

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Model {
     /// The structs by path.
     pub structs: BTreeMap<String, Struct>,
+    /// What is said of each type that is no struct (`Quantity`, `FieldsV1`), by its path.
+    pub opaque: BTreeMap<String, String>,
 }
 
 /// A struct of the API.
@@ -18,6 +20,10 @@ pub struct Struct {
     pub fields: Vec<Field>,
     /// Set when objects of this type stand alone.
     pub kind: Option<Kind>,
+    /// What Kubernetes says of it.
+    pub description: String,
+    /// What it says of `apiVersion` and `kind`, by name.
+    pub identity: BTreeMap<String, String>,
 }
 
 /// The identity of a top-level type.
@@ -44,6 +50,10 @@ pub struct Field {
     pub optional: bool,
     /// How two values are merged, as far as k8s-openapi tells.
     pub merge: Merge,
+    /// The path of the type that is no struct and that this is or contains.
+    pub opaque: Option<String>,
+    /// What Kubernetes says of it.
+    pub description: String,
 }
 
 /// The type of a field.

@@ -5,6 +5,8 @@
 //! merge patches go by (`patchStrategy`, `patchMergeKey`). Where the two agree, its rule is enough;
 //! the tables below are the places where they differ. Names are `Struct.jsonField`.
 //!
+//! `enums.txt` lists the values of Go's string types that are marked `+enum`; OpenAPI tells them.
+//!
 //! `go_types.txt` lists the fields whose Go type has a name of its own (`v1.PullPolicy` for a
 //! string): decoding errors print it.
 
@@ -89,4 +91,10 @@ pub fn go_types() -> BTreeMap<&'static str, &'static str> {
         .lines()
         .filter_map(|line| line.split_once(' '))
         .collect()
+}
+
+/// Returns the values of the enumerations, separated by commas, by Go's own name of the type.
+#[must_use]
+pub fn enums() -> BTreeMap<&'static str, &'static str> {
+    include_str!("../overlay/enums.txt").lines().filter_map(|line| line.split_once(' ')).collect()
 }

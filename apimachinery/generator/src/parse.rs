@@ -2,9 +2,10 @@
 //!
 //! That source is itself machine-made, so each fact has one place: the struct gives Rust names and
 //! types, `impl Resource` the kind, the `visit_str` of `Deserialize` pairs JSON names with fields
-//! (`"envFrom" => Field::Key_env_from`), and `impl DeepMerge` calls one merge strategy per field.
+//! (`"envFrom" => Field::Key_env_from`), `impl DeepMerge` calls one merge strategy per field, and the `json_schema!` of
+//! `impl JsonSchema` has what Kubernetes says of the struct and of each field.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use proc_macro2::{TokenStream, TokenTree};
@@ -45,6 +46,12 @@ fn visit(folder: &Path, module: &str, model: &mut Model) -> Result<()> {
 
 fn file(text: &str, module: &str, model: &mut Model) -> Result<()> {
     let items = syn::parse_file(text)?.items;
+    let (description, mut said) =
+        implementation(&items, "JsonSchema").map(descriptions).transpose()?.unwrap_or_default();
+    if let Some(name) = opaque_name(&items) {
+        model.opaque.insert(format!("{module}::{name}"), description);
+        return Ok(());
+    }
     let Some(strukt) = items.iter().find_map(|item| match item {
         Item::Struct(item) if item.generics.params.is_empty() => Some(item),
         _ => None,
@@ -69,11 +76,16 @@ fn file(text: &str, module: &str, model: &mut Model) -> Result<()> {
                 .iter()
                 .find_map(|(field, merge)| (*field == ident).then(|| merge.clone()))
                 .unwrap_or(Merge::Plain);
-            Ok(Field { ident, json, ty, optional, merge })
+            let description = said.remove(&json).unwrap_or_default();
+            let opaque = opaque_path(&field.ty);
+            Ok(Field { ident, json, ty, optional, merge, opaque, description })
         })
         .collect::<Result<Vec<_>>>()?;
     let kind = implementation(&items, "Resource").map(kind).transpose()?;
-    model.structs.insert(format!("{module}::{name}"), Struct { name, fields, kind });
+    model.structs.insert(
+        format!("{module}::{name}"),
+        Struct { name, fields, kind, description, identity: said },
+    );
     Ok(())
 }
 
@@ -151,6 +163,115 @@ fn read_type(ty: &syn::Type) -> Result<(Type, bool)> {
         _ => bail!("unknown type {}", ty.to_token_stream()),
     };
     Ok((plain, false))
+}
+
+/// The name of a type that is an enum or wraps one value.
+fn opaque_name(items: &[Item]) -> Option<String> {
+    items.iter().find_map(|item| match item {
+        Item::Enum(item) => Some(item.ident.to_string()),
+        Item::Struct(item) if matches!(item.fields, syn::Fields::Unnamed(_)) => {
+            Some(item.ident.to_string())
+        }
+        _ => None,
+    })
+}
+
+/// The path of the innermost type, if it is one of k8s-openapi's own and no struct to us.
+fn opaque_path(ty: &syn::Type) -> Option<String> {
+    let syn::Type::Path(path) = ty else { return None };
+    let segments = &path.path.segments;
+    if let PathArguments::AngleBracketed(arguments) = &segments.last()?.arguments {
+        return arguments.args.iter().rev().find_map(|argument| match argument {
+            GenericArgument::Type(inner) => opaque_path(inner),
+            _ => None,
+        });
+    }
+    if segments.first()?.ident != "crate" || matches!(read_type(ty), Ok((Type::Struct(_), _))) {
+        return None;
+    }
+    let names: Vec<String> = segments.iter().skip(1).map(|s| s.ident.to_string()).collect();
+    // `ByteString` is k8s-openapi's alone.
+    (names.len() > 1).then(|| names.join("::"))
+}
+
+/// Reads the description of a type and those of its properties out of its `json_schema!`.
+fn descriptions(item: &ItemImpl) -> Result<(String, BTreeMap<String, String>)> {
+    let Some(schema) = schema_of(item.to_token_stream()) else { return Ok(Default::default()) };
+    let mut own = String::new();
+    let mut properties = BTreeMap::new();
+    for (key, value) in entries(&schema)? {
+        match (key.as_str(), value.first()) {
+            ("description", Some(TokenTree::Literal(text))) => own = literal(&text.to_string())?,
+            ("properties", Some(TokenTree::Group(group))) => {
+                for (name, value) in entries(&group.stream().into_iter().collect::<Vec<_>>())? {
+                    properties.insert(name, description(&value)?);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok((own, properties))
+}
+
+/// Finds the braces in `json_schema!({…})`.
+fn schema_of(stream: TokenStream) -> Option<Vec<TokenTree>> {
+    let tokens: Vec<TokenTree> = stream.into_iter().collect();
+    for (index, token) in tokens.iter().enumerate() {
+        match token {
+            TokenTree::Ident(name) if name == "json_schema" => {
+                if let Some(TokenTree::Group(call)) = tokens.get(index + 2)
+                    && let Some(TokenTree::Group(braces)) = call.stream().into_iter().next()
+                {
+                    return Some(braces.stream().into_iter().collect());
+                }
+            }
+            TokenTree::Group(group) => {
+                if let Some(found) = schema_of(group.stream()) {
+                    return Some(found);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Splits `"key": value, …`.
+fn entries(tokens: &[TokenTree]) -> Result<Vec<(String, Vec<TokenTree>)>> {
+    let comma =
+        |token: &TokenTree| matches!(token, TokenTree::Punct(mark) if mark.as_char() == ',');
+    tokens
+        .split(comma)
+        .filter(|entry| !entry.is_empty())
+        .map(|entry| match entry {
+            [TokenTree::Literal(key), _colon, value @ ..] => {
+                Ok((literal(&key.to_string())?, value.to_vec()))
+            }
+            _ => bail!("an entry of a schema that is not understood"),
+        })
+        .collect()
+}
+
+/// The description in a property: an entry of its braces, or what is inserted into the schema that it refers to.
+fn description(value: &[TokenTree]) -> Result<String> {
+    let Some(TokenTree::Group(group)) = value.first() else { return Ok(String::new()) };
+    let inner: Vec<TokenTree> = group.stream().into_iter().collect();
+    if group.delimiter() == proc_macro2::Delimiter::Brace {
+        let found = entries(&inner)?.into_iter().find(|(key, _)| key == "description");
+        return match found.as_ref().and_then(|(_, value)| value.first()) {
+            Some(TokenTree::Literal(text)) => literal(&text.to_string()),
+            _ => Ok(String::new()),
+        };
+    }
+    let mut flat = Vec::new();
+    flatten(group.stream(), &mut flat);
+    flat.windows(8)
+        .find(|window| window[0] == "\"description\"" && window[2] == "into")
+        .map_or_else(|| Ok(String::new()), |window| literal(&window[6]))
+}
+
+fn literal(token: &str) -> Result<String> {
+    Ok(syn::parse_str::<syn::LitStr>(token).with_context(|| format!("read {token}"))?.value())
 }
 
 /// Flattens all groups, so that a pattern of tokens can be looked for anywhere.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
+use crate::descriptions;
 use crate::kinds;
 use crate::model::{Field, Kind, Merge, Model, Type};
 use crate::overlay;
@@ -35,8 +36,7 @@ pub fn emit(model: &Model) -> Result<BTreeMap<PathBuf, String>> {
             object.then_some(((group.as_str(), version.as_str(), kind.as_str()), path.as_str()))
         })
         .collect();
-    let delete_options = "apimachinery::pkg::apis::meta::v1::DeleteOptions";
-    let reachable = model.closure(kinds.values().copied().chain([delete_options]));
+    let reachable = reachable(model);
     let go_types = overlay::go_types();
 
     let mut modules: BTreeMap<&str, String> = BTreeMap::new();
@@ -68,13 +68,45 @@ pub fn emit(model: &Model) -> Result<BTreeMap<PathBuf, String>> {
     index.push_str("];\n");
     files.insert(PathBuf::from("src/schema/table/kinds.rs"), index);
 
+    let text = definitions(&reachable, &names)?;
+    files.insert(PathBuf::from("src/schema/table/definitions.rs"), text);
+
     let mut root =
         format!("//! The schema table, as generated: one module per API group.\n{GENERATED}\n");
-    for module in names.iter().copied().chain(["kinds"]) {
+    for module in names.iter().copied().chain(["definitions", "kinds"]) {
         writeln!(root, "pub(super) mod {module};")?;
     }
     files.insert(PathBuf::from("src/schema/table.rs"), root);
     Ok(files)
+}
+
+/// The structs of the table: the stable kinds and all that they are made of.
+pub(crate) fn reachable(model: &Model) -> BTreeSet<&str> {
+    let kinds = model.structs.iter().filter(|(path, strukt)| {
+        let object = strukt.fields.iter().any(|field| field.json == "metadata");
+        stable(path) && strukt.kind.is_some() && object
+    });
+    let delete_options = "apimachinery::pkg::apis::meta::v1::DeleteOptions";
+    model.closure(kinds.map(|(path, _)| path.as_str()).chain([delete_options]))
+}
+
+/// The index of structs by the names that OpenAPI gives them.
+fn definitions(reachable: &BTreeSet<&str>, modules: &BTreeSet<&str>) -> Result<String> {
+    let modules: Vec<&str> = modules.iter().copied().collect();
+    let mut text = format!(
+        "//! The index of structs by their names in OpenAPI.\n{GENERATED}\nuse super::{{{}}};\n\
+         use crate::schema::Struct;\n\n/// Every struct by its name, sorted.\n\
+         pub(in crate::schema) static DEFINITIONS: [(&str, &Struct); {}] = [\n",
+        modules.join(", "),
+        reachable.len(),
+    );
+    let named: BTreeMap<String, &str> =
+        reachable.iter().map(|path| (descriptions::definition(path), *path)).collect();
+    for (name, path) in named {
+        writeln!(text, "({name:?}, &{}),", reference(path))?;
+    }
+    text.push_str("];\n");
+    Ok(text)
 }
 
 const USES: &str = "#[allow(unused_imports, reason = \"generated: not every group needs all\")]

@@ -12,6 +12,7 @@ pub(super) mod batch;
 pub(super) mod certificates;
 pub(super) mod coordination;
 pub(super) mod core;
+pub(super) mod definitions;
 pub(super) mod discovery;
 pub(super) mod events;
 pub(super) mod flowcontrol;

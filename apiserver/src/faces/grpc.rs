@@ -30,7 +30,7 @@ use self::convert::{
     write_options,
 };
 pub(in crate::faces) use self::convert::{field_validation, include_object};
-use super::rest::discovery::Discovery;
+use super::{openapi::OpenApi, rest::discovery::Discovery};
 use crate::{
     authentication::{Impersonation, authenticate},
     handler::{Answer, Handler, MAX_BODY, Reply},
@@ -49,6 +49,7 @@ const MAX_MESSAGE: usize = MAX_BODY + (1 << 20);
 pub struct GrpcFace {
     handler: Arc<Handler>,
     discovery: Arc<Discovery>,
+    openapi: Arc<OpenApi>,
     kubelets: Arc<dyn KubeletDialer>,
 }
 
@@ -72,9 +73,10 @@ impl GrpcFace {
     pub(crate) fn new(
         handler: Arc<Handler>,
         discovery: Arc<Discovery>,
+        openapi: Arc<OpenApi>,
         kubelets: Arc<dyn KubeletDialer>,
     ) -> Self {
-        Self { handler, discovery, kubelets }
+        Self { handler, discovery, openapi, kubelets }
     }
 
     /// The services as routes.
@@ -126,6 +128,16 @@ impl GrpcFace {
         super::default_manager(&context.user_agent).clone_into(&mut context.field_manager);
         context.deadline = convert::grpc_timeout(text("grpc-timeout"));
         Ok(context)
+    }
+
+    /// The OpenAPI document of a group and version, empty if there is none.
+    async fn document(&self, path: String) -> Result<Bytes, tonic::Status> {
+        let openapi = Arc::clone(&self.openapi);
+        // Making the documents is work that others must not wait for.
+        let made = tokio::task::spawn_blocking(move || {
+            openapi.version_3(&path).map(|document| document.text()).unwrap_or_default()
+        });
+        made.await.map_err(|error| to_tonic(&Status::internal(error)))
     }
 
     async fn object(&self, context: RequestContext, request: ApiRequest) -> Answered<ObjectReply> {
@@ -281,15 +293,17 @@ impl Resources for GrpcFace {
     }
 
     async fn discovery(&self, request: Request<DiscoveryRequest>) -> Answered<DiscoveryReply> {
-        let (parts, _) = take_apart(request);
+        let (parts, DiscoveryRequest { openapi: wanted }) = take_apart(request);
         let (user, _) = self.user(&parts).await.map_err(|status| to_tonic(&status))?;
         self.handler
             .authorize_path(&user, "get", "/apis")
             .await
             .map_err(|status| to_tonic(&status))?;
+        let openapi = if wanted.is_empty() { Bytes::new() } else { self.document(wanted).await? };
         Ok(Response::new(DiscoveryReply {
             groups: self.discovery.all_groups.clone(),
             version: self.discovery.version.clone(),
+            openapi,
         }))
     }
 }

@@ -4,6 +4,7 @@
 //! whole, up to the chain's limit; YAML becomes JSON here. A list is put together while it is sent, a watch and a log
 //! are streamed.
 
+mod compress;
 pub mod discovery;
 mod logs;
 mod negotiate;
@@ -26,12 +27,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 use self::{
+    compress::accepts_gzip,
     discovery::Discovery,
     negotiate::{Accepted, accept, patch_type, to_json},
-    openapi::OpenApi,
     path::Target,
     query::{Query, read_delete_options},
 };
+use super::openapi::OpenApi;
 use crate::{
     authentication::{Impersonation, authenticate, token::TokenKey},
     handler::{Handler, MAX_BODY},
@@ -48,7 +50,7 @@ pub struct RestFace {
 struct Inner {
     handler: Arc<Handler>,
     discovery: Arc<Discovery>,
-    openapi: OpenApi,
+    openapi: Arc<OpenApi>,
     kubelets: Arc<dyn KubeletDialer>,
     /// `/healthz` and its kin, `/metrics`.
     health: Router,
@@ -63,12 +65,12 @@ impl RestFace {
     pub(crate) fn new(
         handler: Arc<Handler>,
         discovery: Arc<Discovery>,
+        openapi: Arc<OpenApi>,
         kubelets: Arc<dyn KubeletDialer>,
         health: Router,
         streams_end: CancellationToken,
         public_url: String,
     ) -> Self {
-        let openapi = OpenApi::default();
         let streams = TaskTracker::new();
         let inner = Inner {
             handler,
@@ -187,7 +189,7 @@ impl Inner {
             }
         };
         let answer = self.handler.handle(&context, request).await?;
-        Ok(respond::answer(answer, format))
+        Ok(respond::answer(answer, format, accepts_gzip(&parts.headers)))
     }
 
     /// A request about anything but a resource.
@@ -226,14 +228,10 @@ impl Inner {
             let document = TokenKey::discovery(&format!("{}/openid/v1/jwks", self.public_url));
             return Ok(respond::json(StatusCode::OK, document.to_string().into()));
         }
-        if path == "/openapi/v2" {
-            let wanted = text(request.headers(), header::ACCEPT);
-            let (content_type, body) = OpenApi::version_2(wanted);
-            return Ok(respond::with_type(StatusCode::OK, content_type, Body::from(body)));
-        }
-        if let Some(rest) = path.strip_prefix("/openapi/v3") {
-            let body = self.openapi.document(rest).ok_or_else(Status::resource_not_found)?;
-            return Ok(respond::json(StatusCode::OK, body));
+        if path.starts_with("/openapi/") {
+            let query = Query::parse(request.uri().query())?;
+            let headers = request.headers().clone();
+            return openapi::serve(Arc::clone(&self.openapi), path, query, headers).await;
         }
         let accepted = accept(text(request.headers(), header::ACCEPT), "");
         let aggregated = accepted.is_ok_and(|accepted| accepted.aggregated);

@@ -288,8 +288,12 @@ pub struct ObjectReply {
     #[prost(string, repeated, tag = "2")]
     pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DiscoveryRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiscoveryRequest {
+    /// Asks for an OpenAPI v3 document, too, by its group and version: `api/v1`, `apis/apps/v1`.
+    #[prost(string, tag = "1")]
+    pub openapi: ::prost::alloc::string::String,
+}
 /// `resources` is an apidiscovery.k8s.io/v2 APIGroupDiscoveryList of all groups (the core group has the empty name).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DiscoveryReply {
@@ -298,6 +302,9 @@ pub struct DiscoveryReply {
     /// k8s.io/apimachinery/pkg/version.Info
     #[prost(bytes = "bytes", tag = "2")]
     pub version: ::prost::bytes::Bytes,
+    /// The OpenAPI v3 document that was asked for, empty if there is none.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub openapi: ::prost::bytes::Bytes,
 }
 /// The shape in which objects come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -1,177 +1,164 @@
-//! OpenAPI v3, as far as clients need it to know what this server can do.
+//! OpenAPI over HTTP: content negotiation, and caching by hash as Kubernetes has it.
 //!
-//! kubectl looks for the PATCH operation of a kind with the parameter `fieldValidation`; where it finds it, it leaves
-//! validation to the server. The documents list the operations with their parameters, generated from the resource
-//! table. They carry no schemas yet, so `kubectl explain` has nothing to show.
-//!
-//! For a kind that is not served, kubectl asks for OpenAPI v2, as protobuf, before it says that there is no such kind;
-//! that document has no definitions either.
+//! The index of version 3 names each document with its hash. Asked for with that hash, a document is immutable; with
+//! another one, the client is sent to the right one.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use apimachinery::resource::{self, ResourceInfo};
-use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use apimachinery::status::Status;
+use axum::{body::Body, response::Response};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-/// The documents: the index under "", the others under `/api/v1` and the like.
-#[derive(Debug)]
-pub(super) struct OpenApi {
-    documents: BTreeMap<String, Bytes>,
-}
+use super::{compress::accepts_gzip, query::Query, respond, text};
+use crate::faces::openapi::{Document, Form, OpenApi};
 
-impl Default for OpenApi {
-    fn default() -> Self {
-        let mut by_version: BTreeMap<String, Vec<&'static ResourceInfo>> = BTreeMap::new();
-        for info in resource::served() {
-            by_version.entry(path_of(info)).or_default().push(info);
-        }
-        let mut documents = BTreeMap::new();
-        let mut index = Map::new();
-        for (path, infos) in by_version {
-            let paths: Map<String, Value> =
-                infos.iter().flat_map(|info| paths(&path, info)).collect();
-            let document = json!({
-                "openapi": "3.0.0",
-                "info": {"title": "Kubernetes", "version": super::discovery::GIT_VERSION},
-                "paths": paths,
-            });
-            let url = format!("/openapi/v3/{path}?hash={}", super::discovery::GIT_VERSION);
-            index.insert(path.clone(), json!({"serverRelativeURL": url}));
-            documents.insert(format!("/{path}"), Bytes::from(document.to_string()));
-        }
-        documents.insert(String::new(), Bytes::from(json!({"paths": index}).to_string()));
-        Self { documents }
-    }
-}
-
-/// The media type in which kubectl asks for OpenAPI v2.
+/// The media type in which kubectl asks for version 2.
 const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+const JSON: &str = "application/json";
 
-impl OpenApi {
-    /// The OpenAPI v2 document in the form that `accept` asks for, with its media type.
-    pub(super) fn version_2(accept: &str) -> (&'static str, Bytes) {
-        let version = super::discovery::GIT_VERSION;
-        if !accept.contains("proto-openapi.spec.v2") {
-            let document = json!({
-                "swagger": "2.0",
-                "info": {"title": "Kubernetes", "version": version},
-                "paths": {},
-                "definitions": {},
-            });
-            return ("application/json", Bytes::from(document.to_string()));
-        }
-        // Document { string swagger = 1; Info info = 2 }, Info { string title = 1; string version = 2 }
-        let text = |field: u8, value: &[u8]| {
-            let length = u8::try_from(value.len()).expect("titles and versions are short");
-            [&[field << 3 | 2, length], value].concat()
+/// Answers a GET below `/openapi`.
+///
+/// # Errors
+/// Not found, and not acceptable.
+pub(super) async fn serve(
+    openapi: Arc<OpenApi>,
+    path: String,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response, Status> {
+    // Making the documents is work that others must not wait for.
+    let answered = tokio::task::spawn_blocking(move || answer(&openapi, &path, &query, &headers));
+    answered.await.map_err(Status::internal)?
+}
+
+fn answer(
+    openapi: &OpenApi,
+    path: &str,
+    query: &Query,
+    headers: &HeaderMap,
+) -> Result<Response, Status> {
+    let accepted = text(headers, header::ACCEPT);
+    if path == "/openapi/v2" {
+        let (form, content_type) = match accepted {
+            wanted if takes(wanted, JSON) => (Form::Json, JSON),
+            wanted if wanted.contains("proto-openapi.spec.v2") => (Form::Protobuf, V2_PROTOBUF),
+            _ => return Err(Status::not_acceptable(&[JSON, V2_PROTOBUF])),
         };
-        let info = [text(1, b"Kubernetes"), text(2, version.as_bytes())].concat();
-        (V2_PROTOBUF, Bytes::from([text(1, b"2.0"), text(2, &info)].concat()))
+        return Ok(cached(openapi.version_2(form), content_type, headers, false));
     }
-
-    /// The document below `/openapi/v3`.
-    pub(super) fn document(&self, rest: &str) -> Option<Bytes> {
-        self.documents.get(rest.trim_end_matches('/')).cloned()
+    let rest = path.strip_prefix("/openapi/v3").ok_or_else(Status::resource_not_found)?;
+    if !takes(accepted, JSON) {
+        return Err(Status::not_acceptable(&[JSON]));
     }
-}
-
-/// `api/v1`, `apis/apps/v1`.
-fn path_of(info: &ResourceInfo) -> String {
-    if info.group.is_empty() {
-        format!("api/{}", info.version)
-    } else {
-        format!("apis/{}/{}", info.group, info.version)
+    let name = rest.trim_matches('/');
+    if name.is_empty() {
+        return Ok(respond::json(StatusCode::OK, openapi.index()));
     }
-}
-
-fn paths(base: &str, info: &'static ResourceInfo) -> Vec<(String, Value)> {
-    let collection = if info.namespaced {
-        format!("/{base}/namespaces/{{namespace}}/{}", info.resource)
-    } else {
-        format!("/{base}/{}", info.resource)
-    };
-    let pick = |verbs: &[(&'static str, &'static str)]| {
-        let operations: Map<String, Value> = verbs
-            .iter()
-            .filter(|(_, verb)| info.has_verb(verb))
-            .map(|(method, verb)| ((*method).to_owned(), operation(info, verb)))
-            .collect();
-        Value::Object(operations)
-    };
-    vec![
-        (
-            collection.clone(),
-            pick(&[("get", "list"), ("post", "create"), ("delete", "deletecollection")]),
-        ),
-        (
-            format!("{collection}/{{name}}"),
-            pick(&[("get", "get"), ("put", "update"), ("patch", "patch"), ("delete", "delete")]),
-        ),
-    ]
-}
-
-fn operation(info: &ResourceInfo, verb: &str) -> Value {
-    let parameters: &[(&str, &str)] = match verb {
-        "create" | "update" => {
-            &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")]
+    let document = openapi.version_3(name).ok_or_else(Status::resource_not_found)?;
+    match query.get("hash") {
+        Some(hash) if hash != document.hash => {
+            let right = format!("/openapi/v3/{name}?hash={}", document.hash);
+            let mut response =
+                respond::with_type(StatusCode::MOVED_PERMANENTLY, JSON, Body::empty());
+            if let Ok(right) = HeaderValue::from_str(&right) {
+                response.headers_mut().insert(header::LOCATION, right);
+            }
+            Ok(response)
         }
-        "patch" => &[
-            ("dryRun", "string"),
-            ("fieldManager", "string"),
-            ("fieldValidation", "string"),
-            ("force", "boolean"),
-        ],
-        "delete" => &[
-            ("dryRun", "string"),
-            ("gracePeriodSeconds", "integer"),
-            ("orphanDependents", "boolean"),
-            ("propagationPolicy", "string"),
-        ],
-        "list" | "deletecollection" => &[
-            ("allowWatchBookmarks", "boolean"),
-            ("continue", "string"),
-            ("fieldSelector", "string"),
-            ("labelSelector", "string"),
-            ("limit", "integer"),
-            ("resourceVersion", "string"),
-            ("resourceVersionMatch", "string"),
-            ("sendInitialEvents", "boolean"),
-            ("timeoutSeconds", "integer"),
-            ("watch", "boolean"),
-        ],
-        _ => &[],
-    };
-    let parameters: Vec<Value> = parameters
-        .iter()
-        .map(|(name, kind)| {
-            json!({"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": true}})
+        hash => Ok(cached(&document, JSON, headers, hash.is_some())),
+    }
+}
+
+/// Whether an `Accept` header takes the type; an empty one takes all.
+fn takes(accepted: &str, wanted: &str) -> bool {
+    let (group, _) = wanted.split_once('/').unwrap_or_default();
+    accepted.is_empty()
+        || accepted.split(',').any(|part| {
+            let media = part.split(';').next().unwrap_or("").trim();
+            media == wanted || media == "*/*" || media.strip_suffix("/*") == Some(group)
         })
-        .collect();
-    let action = match verb {
-        "create" => "post",
-        "update" => "put",
-        other => other,
+}
+
+/// A document with its `ETag`; nothing but that if the client has it.
+fn cached(
+    document: &Document,
+    content_type: &'static str,
+    headers: &HeaderMap,
+    immutable: bool,
+) -> Response {
+    let tag = format!("\"{}\"", document.hash);
+    let known = text(headers, header::IF_NONE_MATCH);
+    let known =
+        known == "*" || known.split(',').any(|one| one.trim().trim_start_matches("W/") == tag);
+    let gzip = accepts_gzip(headers);
+    let mut response = match (known, gzip) {
+        (true, _) => respond::with_type(StatusCode::NOT_MODIFIED, content_type, Body::empty()),
+        (false, true) => {
+            respond::with_type(StatusCode::OK, content_type, Body::from(document.gzip.clone()))
+        }
+        (false, false) => {
+            respond::with_type(StatusCode::OK, content_type, Body::from(document.text()))
+        }
     };
-    json!({
-        "operationId": format!("{action}{}", info.kind),
-        "parameters": parameters,
-        "responses": {"200": {"description": "OK"}},
-        "x-kubernetes-action": action,
-        "x-kubernetes-group-version-kind": {"group": info.group, "kind": info.kind, "version": info.version},
-    })
+    let headers = response.headers_mut();
+    if !known && gzip {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Accept"));
+    if immutable {
+        let kept = HeaderValue::from_static("public, immutable, max-age=31536000");
+        headers.insert(header::CACHE_CONTROL, kept);
+    }
+    response
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn get(path: &str, query: &str, accept: &'static str, known: &str) -> Result<Response, Status> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+        if !known.is_empty() {
+            headers.insert(header::IF_NONE_MATCH, HeaderValue::from_str(known).unwrap());
+        }
+        answer(&OpenApi::default(), path, &Query::parse(Some(query)).unwrap(), &headers)
+    }
+
+    #[test]
+    fn documents_are_kept_by_hash() {
+        let plain = get("/openapi/v3/apis/apps/v1", "", "application/json", "").unwrap();
+        assert_eq!(plain.headers()[header::CACHE_CONTROL], "no-cache, private");
+        let tag = plain.headers()[header::ETAG].to_str().unwrap().to_owned();
+        let hash = tag.trim_matches('"');
+        let kept = get("/openapi/v3/apis/apps/v1", &format!("hash={hash}"), "*/*", "").unwrap();
+        assert_eq!(kept.headers()[header::CACHE_CONTROL], "public, immutable, max-age=31536000");
+        let known = get("/openapi/v3/apis/apps/v1", "", "", &tag).unwrap();
+        assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
+        let old = get("/openapi/v3/apis/apps/v1", "hash=OLD", "", "").unwrap();
+        assert_eq!(old.status(), StatusCode::MOVED_PERMANENTLY);
+        assert_eq!(
+            old.headers()[header::LOCATION],
+            format!("/openapi/v3/apis/apps/v1?hash={hash}")
+        );
+        assert_eq!(get("/openapi/v3/apis/nope/v1", "", "", "").unwrap_err().code, 404);
+    }
+
     #[test]
     fn version_2_comes_as_json_and_as_protobuf() {
-        let (json_type, body) = OpenApi::version_2("*/*");
-        assert_eq!(json_type, "application/json");
-        assert!(body.starts_with(b"{\"definitions\":{}"), "{body:?}");
-        let (_, body) = OpenApi::version_2(V2_PROTOBUF);
-        assert_eq!(&body[..5], b"\x0a\x032.0");
-        assert_eq!(usize::from(body[6]), body.len() - 7);
+        let kind = |accept: &'static str| {
+            let answer = get("/openapi/v2", "", accept, "").map_err(|status| status.code)?;
+            Ok(answer.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned())
+        };
+        assert_eq!(kind("*/*"), Ok(JSON.to_owned()));
+        assert_eq!(kind(V2_PROTOBUF), Ok(V2_PROTOBUF.to_owned()));
+        assert_eq!(
+            kind("application/com.github.proto-openapi.spec.v2@v1.0+protobuf"),
+            Ok(V2_PROTOBUF.to_owned())
+        );
+        assert_eq!(kind("application/xml"), Err(406));
     }
 }

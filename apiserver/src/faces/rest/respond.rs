@@ -6,7 +6,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures::StreamExt;
 use http::{HeaderValue, StatusCode, header};
 
-use super::negotiate::Format;
+use super::{
+    compress::{Gzip, THRESHOLD},
+    negotiate::Format,
+};
 use crate::{
     handler::{Answer, ListReply, Reply},
     registry::cacher::{WatchItem, Watcher},
@@ -45,17 +48,21 @@ pub(super) fn with_type(code: StatusCode, content_type: &'static str, body: Body
     response
 }
 
-/// The chain's answer.
-pub(super) fn answer(answer: Answer, format: Format) -> Response {
+/// The chain's answer, in gzip if it is long and `gzip` says that the client takes it.
+pub(super) fn answer(answer: Answer, format: Format, gzip: bool) -> Response {
     let Answer { reply, warnings } = answer;
     let mut response = match reply {
         Reply::Object { body, created } => {
-            document(if created { StatusCode::CREATED } else { StatusCode::OK }, body, format)
+            document(if created { StatusCode::CREATED } else { StatusCode::OK }, body, format, gzip)
         }
-        Reply::List(list) if format == Format::Json => list_stream(list),
+        Reply::List(list) if format == Format::Json => {
+            let chunks = ListChunks::new(list);
+            let length = chunks.length();
+            pieces(StatusCode::OK, "application/json", chunks, length, gzip)
+        }
         Reply::List(list) => {
             let body: BytesMut = ListChunks::new(list).flatten().collect();
-            document(StatusCode::OK, body.freeze(), format)
+            document(StatusCode::OK, body.freeze(), format, gzip)
         }
         Reply::Watch(watcher) => watch_stream(watcher),
     };
@@ -68,28 +75,40 @@ pub(super) fn answer(answer: Answer, format: Format) -> Response {
     response
 }
 
-fn document(code: StatusCode, body: Bytes, format: Format) -> Response {
-    match format {
-        Format::Json => json(code, body),
+fn document(code: StatusCode, body: Bytes, format: Format, gzip: bool) -> Response {
+    let (content_type, text) = match format {
+        Format::Json => ("application/json", body),
         Format::Yaml => match serde_json::from_slice(&body) {
-            Ok(value) => {
-                let text = apimachinery::yaml::emit(&value);
-                with_type(code, "application/yaml", Body::from(text))
-            }
-            Err(error) => self::error(&Status::internal(error)),
+            Ok(value) => ("application/yaml", apimachinery::yaml::emit(&value).into()),
+            Err(error) => return self::error(&Status::internal(error)),
         },
-    }
+    };
+    let length = text.len();
+    pieces(code, content_type, std::iter::once(text), length, gzip)
 }
 
-/// A list put together as it is sent, its length told ahead.
-fn list_stream(list: ListReply) -> Response {
-    let chunks = ListChunks::new(list);
-    let length = chunks.length();
-    let body =
-        Body::from_stream(futures::stream::iter(chunks.map(Ok::<_, std::convert::Infallible>)));
-    let mut response = with_type(StatusCode::OK, "application/json", body);
+/// A body that is put together as it is sent: its length told ahead, or compressed.
+fn pieces(
+    code: StatusCode,
+    content_type: &'static str,
+    pieces: impl Iterator<Item = Bytes> + Send + 'static,
+    length: usize,
+    gzip: bool,
+) -> Response {
+    if gzip && length > THRESHOLD {
+        let mut response = with_type(code, content_type, stream(Gzip::new(pieces)));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        return response;
+    }
+    let mut response = with_type(code, content_type, stream(pieces));
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     response
+}
+
+fn stream(pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Body {
+    Body::from_stream(futures::stream::iter(pieces.map(Ok::<_, std::convert::Infallible>)))
 }
 
 /// The text of a list, in pieces of bounded size.
