@@ -1,5 +1,6 @@
 //! The controllers, one file or folder each, and the table of them.
 
+pub mod cluster_role_aggregation;
 pub mod deployment;
 pub mod disruption;
 pub mod endpoint_slice;
@@ -37,6 +38,10 @@ pub const CONTROLLERS: &[Controller] = &[
         start: endpoint_slice_mirroring::start,
     },
     Controller { name: "endpoints-controller", start: endpoints::start },
+    Controller {
+        name: "clusterrole-aggregation-controller",
+        start: cluster_role_aggregation::start,
+    },
     Controller { name: "namespace-controller", start: namespace::start },
     Controller { name: "serviceaccount-controller", start: service_account::start },
     Controller { name: "service-lb-controller", start: service_lb::act::start },

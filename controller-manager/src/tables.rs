@@ -92,6 +92,7 @@ tables! {
     endpoint_slice: "endpointslice-controller",
     endpoint_slice_mirroring: "endpointslice-mirroring-controller",
     endpoints: "endpoints-controller",
+    cluster_role_aggregation: "clusterrole-aggregation-controller",
     namespace: "namespace-controller",
     service_account: "serviceaccount-controller",
     service_lb: "service-lb-controller",

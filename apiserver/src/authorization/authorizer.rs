@@ -1,9 +1,10 @@
-//! The authorizers in their order, on live policy.
+//! The authorizers in their order, on live policy. [`grant`] sees to it that nobody grants more than they hold.
+
+mod grant;
 
 use std::sync::Arc;
 
 use apimachinery::{
-    field::go_quote,
     fields,
     object::Object,
     resource::{self, ResourceInfo},
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     registry::store_prefix,
-    request::{RequestContext, UserInfo},
+    request::UserInfo,
     storage::{KeyValue, ListQuery, Revision, Storage, StorageError, Watch, WatchQuery},
 };
 
@@ -182,80 +183,6 @@ impl Authorizer {
         // What is told should be as new as the store; an older answer is better than none.
         let _ = self.refresh().await;
         self.policy.load().index.rules_of(user).rules(namespace).cloned().collect()
-    }
-
-    /// Refuses a role or binding that would give more than the user holds (`escalate` and `bind` lift that), as the RBAC
-    /// registry of Kubernetes does. Call [`Authorizer::refresh`] before.
-    ///
-    /// # Errors
-    /// The refusal's text.
-    pub fn check_grant(
-        &self,
-        context: &RequestContext,
-        object: &Object,
-        old: Option<&Object>,
-    ) -> Result<(), String> {
-        let (user, info) = (&context.user, context.resource);
-        let is_role = [&resource::ROLES, &resource::CLUSTER_ROLES].contains(&info);
-        let is_binding =
-            [&resource::ROLE_BINDINGS, &resource::CLUSTER_ROLE_BINDINGS].contains(&info);
-        if !(is_role || is_binding) || user.groups.iter().any(|group| group == MASTERS) {
-            return Ok(());
-        }
-        let field: &[&str] = if is_role { &["rules"] } else { &["subjects"] };
-        let same = |path: &[&str]| old.is_some_and(|old| old.get(path) == object.get(path));
-        if same(field) && same(&["aggregationRule"]) {
-            return Ok(());
-        }
-        let policy = self.policy.load();
-        let held = policy.index.rules_of(user);
-        let namespace = context.namespace.as_str();
-        let kind = object.get_str(&["roleRef", "kind"]);
-        let (verb, resource, name) = match kind {
-            _ if is_role => ("escalate", info.resource, object.name()),
-            "ClusterRole" => ("bind", "clusterroles", object.get_str(&["roleRef", "name"])),
-            _ => ("bind", "roles", object.get_str(&["roleRef", "name"])),
-        };
-        let group = info.group;
-        let lifted =
-            Attributes::Resource { verb, group, resource, subresource: "", namespace, name };
-        if held.allow(&lifted) {
-            return Ok(());
-        }
-        let wanted: Arc<[PolicyRule]> = if is_binding {
-            policy
-                .index
-                .role(kind, namespace, name)
-                .cloned()
-                .ok_or_else(|| format!("{resource}.{group} \"{name}\" not found"))?
-        } else if object.get(&["aggregationRule"]).is_some() {
-            let all = || vec!["*".to_owned()];
-            [PolicyRule {
-                verbs: all(),
-                api_groups: all(),
-                resources: all(),
-                ..PolicyRule::default()
-            }]
-            .into()
-        } else {
-            object
-                .get(&["rules"])
-                .and_then(|rules| serde_json::from_value::<Vec<PolicyRule>>(rules.clone()).ok())
-                .unwrap_or_default()
-                .into()
-        };
-        let missing = held.missing(namespace, &wanted);
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let quoted: Vec<String> = user.groups.iter().map(|group| go_quote(group)).collect();
-        let rules: Vec<String> = missing.iter().map(ToString::to_string).collect();
-        Err(format!(
-            "user {} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
-            go_quote(&user.name),
-            quoted.join(" "),
-            rules.join("\n")
-        ))
     }
 
     /// The node's pods, where the decision depends on them.

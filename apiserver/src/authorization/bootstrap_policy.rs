@@ -2,7 +2,8 @@
 //!
 //! Names and rules are those of Kubernetes 1.36 with its default features, so that a manifest which binds a default
 //! role means here what it means there; rules for kinds that this server does not serve do no harm. The aggregated
-//! roles `admin`, `edit` and `view` are stored with the rules that Kubernetes' aggregation controller would fill in.
+//! roles `admin`, `edit` and `view` are stored with the rules that the aggregation controller would fill in, so that they
+//! hold from the first moment; it keeps them then.
 
 mod cluster_roles;
 mod controller_roles;

@@ -3,7 +3,7 @@
 //! The same table goes through both faces: gRPC with strict field validation, and REST as kubectl sends it. What
 //! kubectl itself refuses, before it asks anybody, is a matter of the commands.
 
-use apimachinery::{object::Object, resource, yaml};
+use apimachinery::{api::apps::Deployment, object::Object, resource, yaml};
 use client::{FieldValidation, ListOptions, Patch};
 use http::Method;
 use tests::TestCluster;
@@ -147,6 +147,12 @@ async fn cluster() -> TestCluster {
     let cluster = TestCluster::builder().nodes(0).start().await.unwrap();
     cluster.apply(THERE).await.unwrap();
     cluster.wait_ready("there").await;
+    // Nothing else is to change its status any more.
+    let settled = |deployment: &Deployment| match &deployment.status {
+        status if status.terminating_replicas.is_some() => Ok(()),
+        status => Err(format!("{status:?}")),
+    };
+    cluster.wait_for::<Deployment>("there", settled).await;
     cluster
 }
 

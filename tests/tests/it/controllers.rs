@@ -7,6 +7,7 @@ use apimachinery::api::{
     coordination::Lease,
     core::{ConfigMap, Node, Pod},
     policy::PodDisruptionBudget,
+    rbac::ClusterRole,
 };
 use client::{
     Client, DeleteOptions, ListOptions, Patch,
@@ -221,4 +222,37 @@ async fn a_budget_tells_how_many_pods_may_go() {
     allowed([3, 1, 1, 0], "InsufficientPods").await;
     let nodes = cluster.client().list::<Node>("", &ListOptions::default()).await.unwrap();
     assert_eq!(nodes.items.len(), 1);
+}
+
+/// A role that is made a part of `view`, and somebody who may view.
+const PART_OF_VIEW: &str = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: ann}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: ann}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: nodes, labels: {rbac.authorization.k8s.io/aggregate-to-view: "true"}}
+rules: [{apiGroups: [""], resources: [nodes], verbs: [list]}]
+"#;
+
+#[tokio::test]
+async fn a_role_that_is_a_part_of_view_counts_for_all_viewers_while_it_is_there() {
+    let cluster = TestCluster::builder().nodes(0).start().await.unwrap();
+    let ann = cluster.client_as("ann", &[]).unwrap();
+    let lists_nodes = async || ann.list::<Node>("", &ListOptions::default()).await.map(drop);
+    assert!(lists_nodes().await.unwrap_err().is_forbidden());
+    cluster.apply(PART_OF_VIEW).await.unwrap();
+    cluster.eventually("ann lists nodes", lists_nodes).await;
+    // The others are still there.
+    ann.list::<Pod>("default", &ListOptions::default()).await.unwrap();
+    let gone = DeleteOptions::default();
+    cluster.client().delete::<ClusterRole>("", "nodes", &gone).await.unwrap();
+    let refused = async || match lists_nodes().await {
+        Err(status) if status.is_forbidden() => Ok(()),
+        other => Err(format!("{other:?}")),
+    };
+    cluster.eventually("ann lists no nodes any more", refused).await;
 }

@@ -269,3 +269,55 @@ async fn only_the_allowed_may() {
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "eve"}]});
     bob.create(&resource::ROLE_BINDINGS, view).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_label_or_an_aggregation_grants_no_more_than_its_writer_holds() {
+    let chain = Chain::start().await;
+    let group = json!(["rbac.authorization.k8s.io"]);
+    let maker = json!({"metadata": {"name": "maker"}, "rules": [
+        {"verbs": ["*"], "apiGroups": group, "resources": ["clusterroles"]},
+        {"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]});
+    // Without `escalate`, which `*` would be.
+    let mut maker = maker;
+    maker["rules"][0]["verbs"] = json!(["create", "get", "patch", "update"]);
+    chain.create(&resource::CLUSTER_ROLES, maker).await.unwrap();
+    let binding = json!({"metadata": {"name": "maker"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "maker"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "bob"}]});
+    chain.create(&resource::CLUSTER_ROLE_BINDINGS, binding).await.unwrap();
+    let secrets = json!({"metadata": {"name": "secrets"},
+        "rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"]}]});
+    chain.create(&resource::CLUSTER_ROLES, secrets).await.unwrap();
+    let bob = chain.with_user("bob", &["system:authenticated"]);
+
+    // A label could put the rules into `view`.
+    let label =
+        json!({"metadata": {"labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}}});
+    let patched = bob.patch(&resource::CLUSTER_ROLES, "secrets", PatchType::Merge, label.clone());
+    assert_eq!(
+        patched.await.unwrap_err().message,
+        "clusterroles.rbac.authorization.k8s.io \"secrets\" is forbidden: user \"bob\" (groups=[\"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\"]}"
+    );
+    let finalizer = json!({"metadata": {"finalizers": ["example.com/wait"]}});
+    bob.patch(&resource::CLUSTER_ROLES, "secrets", PatchType::Merge, finalizer).await.unwrap();
+    // What one holds one may hand on.
+    let pods = json!({"metadata": {"name": "pods"},
+        "rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]});
+    bob.create(&resource::CLUSTER_ROLES, pods).await.unwrap();
+    bob.patch(&resource::CLUSTER_ROLES, "pods", PatchType::Merge, label).await.unwrap();
+
+    let gathers = |name: &str| {
+        json!({"metadata": {"name": name},
+        "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}})
+    };
+    let refused = bob.create(&resource::CLUSTER_ROLES, gathers("all")).await.unwrap_err();
+    assert_eq!(
+        refused.message,
+        "clusterroles.rbac.authorization.k8s.io \"all\" is forbidden: must have cluster-admin privileges to use the aggregationRule"
+    );
+    chain.create(&resource::CLUSTER_ROLES, gathers("all")).await.unwrap();
+    // Nor may one that gathers be made one that does not.
+    let bare = json!({"aggregationRule": null});
+    let patched = bob.patch(&resource::CLUSTER_ROLES, "all", PatchType::Merge, bare).await;
+    assert!(patched.unwrap_err().message.ends_with("to use the aggregationRule"));
+}
