@@ -10,8 +10,10 @@
 //! | NodeRestriction | keeps a kubelet to its own Node, its own Lease and its own pods |
 //! | ServiceAccount | gives a pod its account, the account's pull secrets, and the volume with its token |
 //! | Priority | resolves a pod's PriorityClass |
+//! | DefaultIngressClass | gives an Ingress without a class the default one |
 //! | DefaultTolerationSeconds | lets a pod stay five minutes on an unreachable node |
 
+mod default_ingress_class;
 mod default_toleration_seconds;
 mod namespace_lifecycle;
 mod node_restriction;
@@ -81,6 +83,7 @@ const PLUGINS: &[(&str, Plugin)] = &[
     ("ServiceAccount", service_account::admit),
     ("Priority", priority::admit),
     ("DefaultTolerationSeconds", default_toleration_seconds::admit),
+    ("DefaultIngressClass", default_ingress_class::admit),
 ];
 
 /// Runs all plugins.
@@ -107,6 +110,8 @@ pub(crate) struct Facts {
     pub(crate) random_suffix: String,
     /// All PriorityClasses, for a new pod.
     pub(crate) priority_classes: Vec<Arc<Object>>,
+    /// All IngressClasses, for a new Ingress.
+    pub(crate) ingress_classes: Vec<Arc<Object>>,
 }
 
 /// How long a pod waits for its namespace's `default` account, which a controller makes a moment after the namespace.
@@ -159,6 +164,11 @@ impl FactFinder {
             let prefix = store_prefix(&resource::PRIORITY_CLASSES);
             let classes = self.storage.list(&ListQuery::prefix(prefix)).await?;
             facts.priority_classes = classes.items.iter().filter_map(|kv| self.parse(kv)).collect();
+        }
+        if std::ptr::eq(context.resource, &raw const resource::INGRESSES) {
+            let prefix = store_prefix(&resource::INGRESS_CLASSES);
+            let classes = self.storage.list(&ListQuery::prefix(prefix)).await?;
+            facts.ingress_classes = classes.items.iter().filter_map(|kv| self.parse(kv)).collect();
         }
         Ok(facts)
     }

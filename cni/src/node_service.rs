@@ -159,9 +159,9 @@ mod tests {
         };
         let told = "FailedPrecondition: rules are at generation 7, the change is against 6";
         check(stale, told).await;
-        let unknown = v1::ApplyRulesRequest { rules: r#"{"policies":{}}"#.into(), ..request };
-        let told = "InvalidArgument: cannot read the rules: unknown field `policies`, \
-            expected `services` or `nodes` at line 1 column 11";
+        let unknown = v1::ApplyRulesRequest { rules: r#"{"portals":{}}"#.into(), ..request };
+        let told = "InvalidArgument: cannot read the rules: unknown field `portals`, \
+            expected one of `services`, `nodes`, `policies`, `policed`, `ipSets`, `namedPorts` at line 1 column 10";
         check(unknown, told).await;
 
         shutdown.cancel();

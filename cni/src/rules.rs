@@ -1,13 +1,14 @@
-//! What a node's network is told: Services and routes.
+//! What a node's network is told: Services, policies and routes.
 //!
 //! A [`RuleSet`] is plain data, sorted, so that two equal ones have equal JSON and a dump can be compared. Changes
 //! travel as a [`RuleDelta`]. Who may serve which traffic is decided by [`ServiceRule::reachable`], from the rule
 //! alone: the data plane uses it to carry a connection, `trace` to explain one.
 
+mod policy;
 mod topology;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::{IpAddr, SocketAddr},
     str::FromStr,
@@ -15,6 +16,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use policy::{
+    Direction, IpSets, NamedPort, Peer, Policy, PolicyNames, PolicyRule, PortMatch, Ports, Verdict,
+};
 pub use topology::{Place, Reachable, Traffic};
 
 use crate::cidr::Cidr;
@@ -27,6 +31,18 @@ pub struct RuleSet {
     pub services: BTreeMap<ServicePortName, ServiceRule>,
     /// Where the pods and addresses of each node are, by node name.
     pub nodes: BTreeMap<String, NodeRoute>,
+    /// NetworkPolicies that select pods of this node, by `namespace/name`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub policies: BTreeMap<String, Policy>,
+    /// The pods of this node that policies select, and which do.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub policed: BTreeMap<IpAddr, PolicyNames>,
+    /// The sets of addresses that policies speak of.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub ip_sets: IpSets,
+    /// The ports that policies speak of by name, by the pod that names them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub named_ports: BTreeMap<IpAddr, Vec<NamedPort>>,
 }
 
 /// A change of a rule set: new values, or `None` for what is gone.
@@ -37,6 +53,18 @@ pub struct RuleDelta {
     pub services: BTreeMap<ServicePortName, Option<ServiceRule>>,
     /// Changed nodes.
     pub nodes: BTreeMap<String, Option<NodeRoute>>,
+    /// Changed policies.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub policies: BTreeMap<String, Option<Policy>>,
+    /// Pods whose policies are others.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub policed: BTreeMap<IpAddr, Option<PolicyNames>>,
+    /// Changed sets of addresses.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub ip_sets: BTreeMap<String, Option<BTreeSet<IpAddr>>>,
+    /// Pods whose named ports are others.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub named_ports: BTreeMap<IpAddr, Option<Vec<NamedPort>>>,
 }
 
 /// Names one port of a Service; printed as kube-proxy does, `default/web:http`, or `default/web` without a name.
@@ -160,6 +188,19 @@ impl RuleSet {
         RuleDelta {
             services: diff_map(&self.services, &newer.services),
             nodes: diff_map(&self.nodes, &newer.nodes),
+            ..self.diff_policies(newer)
+        }
+    }
+
+    /// Returns the change of the policies alone.
+    #[must_use]
+    pub fn diff_policies(&self, newer: &Self) -> RuleDelta {
+        RuleDelta {
+            policies: diff_map(&self.policies, &newer.policies),
+            policed: diff_map(&self.policed, &newer.policed),
+            ip_sets: diff_map(&self.ip_sets, &newer.ip_sets),
+            named_ports: diff_map(&self.named_ports, &newer.named_ports),
+            ..RuleDelta::default()
         }
     }
 
@@ -168,6 +209,10 @@ impl RuleSet {
         RuleDelta {
             services: apply_map(&mut self.services, delta.services),
             nodes: apply_map(&mut self.nodes, delta.nodes),
+            policies: apply_map(&mut self.policies, delta.policies),
+            policed: apply_map(&mut self.policed, delta.policed),
+            ip_sets: apply_map(&mut self.ip_sets, delta.ip_sets),
+            named_ports: apply_map(&mut self.named_ports, delta.named_ports),
         }
     }
 }
@@ -176,7 +221,12 @@ impl RuleDelta {
     /// Reports whether nothing changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.nodes.is_empty()
+        self.services.is_empty()
+            && self.nodes.is_empty()
+            && self.policies.is_empty()
+            && self.policed.is_empty()
+            && self.ip_sets.is_empty()
+            && self.named_ports.is_empty()
     }
 }
 

@@ -18,7 +18,7 @@
 //! * Service addresses are translated where the connection starts, by the node's rules.
 //!
 //! The parts, in the order a connection meets them: `pod` (a sandbox), `carry` (connections), `datagrams` (and
-//! `nat`, `outside`), `index` (the rules), `link` and `wire` (other processes), `host_ports` and
+//! `nat`, `outside`), `policing` (the verdicts of policies), `index` (the rules), `link` and `wire` (other processes), `host_ports` and
 //! `forward` (the host).
 //!
 //! **Limits that follow from the idea**: the host has completed a TCP handshake before an endpoint is asked, so a
@@ -37,6 +37,7 @@ mod nat;
 mod node;
 mod outside;
 mod pod;
+mod policing;
 mod ports;
 mod sys;
 mod wire;

@@ -135,6 +135,8 @@ impl Assembly<'_> {
                 ("cluster-dns", CLUSTER_DNS.to_string()),
                 ("coredns-client-certificate", self.pki("coredns.crt")),
                 ("coredns-client-key", self.pki("coredns.key")),
+                ("ingress-client-certificate", self.pki("ingress.crt")),
+                ("ingress-client-key", self.pki("ingress.key")),
                 ("certificate-authority", self.pki("ca.crt")),
                 ("health-socket", self.run(&format!("kubelet-{number}-health.sock"))),
             ],

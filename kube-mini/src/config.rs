@@ -60,6 +60,9 @@ pub struct ClusterConfig {
     pub cluster_cidr: String,
     /// The number of the address slice that it had last.
     pub address_slice: u32,
+    /// The ports of the ingress controller on localhost: plain HTTP and TLS; None: the cluster has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress_ports: Option<[u16; 2]>,
     /// The kubeconfig file that the context was merged into.
     pub kubeconfig: std::path::PathBuf,
 }

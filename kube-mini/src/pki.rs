@@ -11,6 +11,7 @@
 //! | `node-N.kubeconfig` | `system:node:node-N`, `system:nodes` | that node's kubelet |
 //! | `proxy.kubeconfig` | `system:kube-proxy` | every kube-proxy |
 //! | `coredns` | `system:serviceaccount:kube-system:coredns`, `system:serviceaccounts` | the cluster's DNS, in the place of its token |
+//! | `ingress` | `system:serviceaccount:ingress:ingress-kube-mini`, `system:serviceaccounts` | the ingress controller, in the place of its token |
 //! | `../kubeconfig` | `kubernetes-admin`, `system:masters` | the user |
 //!
 //! The authority is made once, and so is the key of tokens, which outlive the API server's process. Everything else is made anew at each `up`: it costs a millisecond each, and a certificate
@@ -51,6 +52,9 @@ pub const COREDNS_USER: &str = "system:serviceaccount:kube-system:coredns";
 /// Its group. A certificate has room for one: that of its namespace, which a token would have too, is left out.
 pub const COREDNS_GROUPS: &[&str] = &["system:serviceaccounts"];
 
+/// Who the ingress controller is to the API server: its ServiceAccount.
+pub const INGRESS_USER: &str = "system:serviceaccount:ingress:ingress-kube-mini";
+
 /// Writes all certificates and kubeconfigs, and gives the administrator's.
 ///
 /// # Errors
@@ -69,8 +73,10 @@ pub fn write(
     let kubelet_client = CertSpec::client("kube-apiserver-kubelet-client", &["system:masters"]);
     store(&dir, "apiserver-kubelet-client", &authority.issue(&kubelet_client, clock.now())?)?;
 
-    let coredns = CertSpec::client(COREDNS_USER, COREDNS_GROUPS);
-    store(&dir, "coredns", &authority.issue(&coredns, clock.now())?)?;
+    for (file, user) in [("coredns", COREDNS_USER), ("ingress", INGRESS_USER)] {
+        let spec = CertSpec::client(user, COREDNS_GROUPS);
+        store(&dir, file, &authority.issue(&spec, clock.now())?)?;
+    }
 
     let server = format!("https://127.0.0.1:{}", config.api_port);
     let kubeconfig = |user: &str, groups: &[&str]| -> anyhow::Result<Kubeconfig> {

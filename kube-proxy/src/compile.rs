@@ -31,6 +31,7 @@ use cni::rules::{NodeRoute, RuleDelta, RuleSet, ServicePortName, ServiceRule};
 
 pub use self::local::HealthCheck;
 use self::{endpoints::SlicePorts, local::Local, service::ServicePorts};
+use crate::policy::Policies;
 
 /// `corev1.LabelTopologyZone`.
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -73,6 +74,8 @@ pub struct Compiler {
     touched_services: BTreeSet<ObjectKey>,
     touched_nodes: BTreeSet<String>,
     rules: RuleSet,
+    /// NetworkPolicies, and what they select from.
+    policies: Policies,
     local: Local,
     /// The own node's addresses on the host.
     host_addresses: Vec<IpAddr>,
@@ -95,6 +98,11 @@ impl Compiler {
     #[must_use]
     pub fn from_rules(rules: RuleSet) -> Self {
         Self { rules, ..Self::default() }
+    }
+
+    /// NetworkPolicies, and what they select from.
+    pub fn policies(&mut self) -> &mut Policies {
+        &mut self.policies
     }
 
     /// Learns of a Service, new or changed.
@@ -192,6 +200,7 @@ impl Compiler {
     /// Marks everything that rules of an earlier life speak of and no object does: to be called once all objects
     /// are known.
     pub fn forget_unknown(&mut self) {
+        self.policies.touch();
         let services = self.rules.services.keys();
         let services = services
             .map(|name| ObjectKey { namespace: name.namespace.clone(), name: name.name.clone() });
@@ -227,6 +236,10 @@ impl Compiler {
         }
         for (name, rule) in &delta.services {
             self.local.set(name, rule.as_ref());
+        }
+        if let Some(tables) = self.policies.take_changed(&self.local.node) {
+            let RuleDelta { services, nodes, .. } = delta;
+            delta = RuleDelta { services, nodes, ..self.rules.diff_policies(&tables) };
         }
         self.rules.apply(delta.clone());
         delta

@@ -1,13 +1,14 @@
 //! kube-proxy: makes Services work on one node.
 //!
-//! It watches Services, EndpointSlices and Nodes, compiles them to a rule set ([`compile`], pure) and programs the
+//! It watches Services, EndpointSlices, Nodes and NetworkPolicies, compiles them to a rule set ([`compile`], pure) and programs the
 //! node's network with it over the node's socket, as the real one programs a kernel. It carries no traffic: when it is
 //! away, connections go on as they did.
 //!
 //! | module | does |
 //! |---|---|
 //! | [`compile`] | objects to rules; only what changed |
-//! | `watch` | follows the API into the compiler |
+//! | [`policy`] | NetworkPolicies to verdicts for this node's pods, pure |
+//! | `watch` | follows the API into the compilers; pods and namespaces only while there are policies |
 //! | `proxier` | the loop that keeps the node in step; `node`, its connection |
 //! | `events` | tells on the Service what the host refused |
 //! | `cache` | keeps the rules for a start without the API |
@@ -21,6 +22,7 @@ mod events;
 mod health_check;
 mod metrics;
 mod node;
+pub mod policy;
 mod proxier;
 mod watch;
 

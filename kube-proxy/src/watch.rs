@@ -3,6 +3,8 @@
 //! Only what rules are made of is kept, so no store lies between the reflector and the compiler. When the API cannot
 //! be reached the reflectors go on trying, and what was learnt stays in force.
 
+mod policies;
+
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use apimachinery::{
@@ -51,8 +53,8 @@ struct Inner {
     compiler: Compiler,
     /// Rules of an earlier life are at hand.
     remembered: bool,
-    /// Which of the first lists are in: Services, slices, Nodes.
-    listed: [bool; 3],
+    /// Which of the first lists are in: Services, slices, Nodes, NetworkPolicies.
+    listed: [bool; 4],
     synced: bool,
     /// What made the endpoints change that are not programmed yet: the slices' own times.
     triggered: Vec<Timestamp>,
@@ -69,7 +71,7 @@ impl Knowledge {
         let inner = Inner {
             remembered: remembered.is_some(),
             compiler: Compiler::for_node(node, remembered.unwrap_or_default()),
-            listed: [false; 3],
+            listed: [false; 4],
             synced: false,
             triggered: Vec::new(),
         };
@@ -122,9 +124,10 @@ impl Knowledge {
         self.spawn(shutdown, services, take_services);
         self.spawn(shutdown, slices, take_slices);
         self.spawn(shutdown, nodes, take_nodes);
+        policies::follow(self, client, clock, shutdown);
     }
 
-    fn spawn<T: Stored>(
+    pub(super) fn spawn<T: Stored>(
         self: &Arc<Self>,
         shutdown: &Shutdown,
         mut reflector: Reflector<T>,
@@ -148,7 +151,7 @@ impl Knowledge {
         if let Some(list) = listed {
             inner.listed[list] = true;
         }
-        if !inner.synced && inner.listed == [true; 3] {
+        if !inner.synced && inner.listed == [true; 4] && inner.compiler.policies().is_complete() {
             inner.synced = true;
             inner.compiler.forget_unknown();
         }

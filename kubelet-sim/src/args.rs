@@ -26,6 +26,7 @@ use dns::{
     CoreDns, CoreDnsConfig, PodResolver,
     in_cluster::{self, Credentials},
 };
+use ingress::{IngressConfig, IngressController};
 use kubelet_sim::{
     Config, GracefulShutdown, NodeSetup,
     names::{self, Names},
@@ -92,6 +93,12 @@ pub(crate) struct Args {
     /// Its key.
     #[arg(long)]
     coredns_client_key: Option<PathBuf>,
+    /// The certificate by which the ingress controller speaks to the API server; without it that image is as any other.
+    #[arg(long, requires_all = ["ingress_client_key", "certificate_authority"])]
+    ingress_client_certificate: Option<PathBuf>,
+    /// Its key.
+    #[arg(long)]
+    ingress_client_key: Option<PathBuf>,
     /// The certificate of the authority that the API server's is signed by.
     #[arg(long)]
     certificate_authority: Option<PathBuf>,
@@ -182,22 +189,36 @@ impl Args {
             catalogue.refuse(ImagePattern::new(pattern), PullError::NotFound);
         }
         dns::tools::register(&mut catalogue);
-        if let (Some(certificate), Some(key), Some(authority)) = (
-            &self.coredns_client_certificate,
-            &self.coredns_client_key,
-            &self.certificate_authority,
-        ) {
-            let credentials = Credentials {
-                server: SocketAddr::from((Ipv4Addr::new(10, 96, 0, 1), 443)),
-                ca_pem: read(authority)?,
-                client: KeyPair { cert_pem: read(certificate)?, key_pem: read(key)? },
-            };
-            let connect: dns::program::Connect = Arc::new(move |context| {
-                in_cluster::client(&context.network, &credentials).map_err(|e| e.to_string())
-            });
+        let coredns = (&self.coredns_client_certificate, &self.coredns_client_key);
+        if let Some(connect) = self.connect_as(coredns)? {
             catalogue.register(CoreDns::IMAGE, CoreDns::new(CoreDnsConfig::new(connect)))?;
         }
+        let ingress = (&self.ingress_client_certificate, &self.ingress_client_key);
+        if let Some(connect) = self.connect_as(ingress)? {
+            let controller = IngressController::new(IngressConfig { connect });
+            catalogue.register(IngressController::IMAGE, controller)?;
+        }
         Ok(catalogue)
+    }
+
+    /// The way of a pod to the API server, by a certificate of its ServiceAccount; None without one.
+    fn connect_as(
+        &self,
+        (certificate, key): (&Option<PathBuf>, &Option<PathBuf>),
+    ) -> anyhow::Result<Option<dns::program::Connect>> {
+        let (Some(certificate), Some(key), Some(authority)) =
+            (certificate, key, &self.certificate_authority)
+        else {
+            return Ok(None);
+        };
+        let credentials = Credentials {
+            server: SocketAddr::from((Ipv4Addr::new(10, 96, 0, 1), 443)),
+            ca_pem: read(authority)?,
+            client: KeyPair { cert_pem: read(certificate)?, key_pem: read(key)? },
+        };
+        Ok(Some(Arc::new(move |context| {
+            in_cluster::client(&context.network, &credentials).map_err(|e| e.to_string())
+        })))
     }
 
     /// How pods find names.

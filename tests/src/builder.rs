@@ -31,6 +31,7 @@ pub struct Builder {
     pub(crate) allow_egress: bool,
     pub(crate) loopback: bool,
     pub(crate) dns: bool,
+    pub(crate) ingress: bool,
     pub(crate) wait: bool,
     pub(crate) clock: Option<Clock>,
     pub(crate) catalogue: ImageCatalogue,
@@ -49,6 +50,7 @@ impl Default for Builder {
             allow_egress: false,
             loopback: false,
             dns: false,
+            ingress: false,
             wait: true,
             clock: None,
             catalogue: ImageCatalogue::new(),
@@ -97,6 +99,13 @@ impl Builder {
     /// tests need it, and all would have its pod among their own.
     pub fn dns(mut self) -> Self {
         self.dns = true;
+        self
+    }
+
+    /// Runs the ingress controller, and waits until it serves; [`TestCluster::ingress_address`] tells where. Left out
+    /// otherwise, as DNS is.
+    pub fn ingress(mut self) -> Self {
+        self.ingress = true;
         self
     }
 
@@ -161,7 +170,7 @@ impl Builder {
     /// A component cannot be started, or the options do not fit the runner.
     pub async fn start(self) -> anyhow::Result<TestCluster> {
         anyhow::ensure!(self.nodes <= 100, "a test cluster has at most 100 nodes");
-        let (wait, dns, timeout) = (self.wait, self.dns, self.timeout);
+        let (wait, dns, ingress, timeout) = (self.wait, self.dns, self.ingress, self.timeout);
         let clock = self.clock.clone().unwrap_or_else(Clock::real);
         let parts = Arc::new(Parts::new(&self, clock)?);
         let running = match self.runner {
@@ -177,6 +186,10 @@ impl Builder {
         if dns {
             kube_mini::addons::create_missing(cluster.client(), dns::program::MANIFEST).await?;
             cluster.wait_ready("kube-system/coredns").await;
+        }
+        if ingress {
+            kube_mini::addons::create_missing(cluster.client(), ingress::program::MANIFEST).await?;
+            cluster.wait_ready("ingress/ingress-kube-mini").await;
         }
         Ok(cluster)
     }

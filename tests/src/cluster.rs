@@ -122,6 +122,7 @@ impl Parts {
             api_port: port.local_addr()?.port(),
             cluster_cidr: "10.244.0.0/16".to_owned(),
             address_slice: slice.index(),
+            ingress_ports: None,
             kubeconfig: paths.state("kubeconfig"),
         };
         // Certificates are judged by real time, whatever the cluster's own.
@@ -392,6 +393,24 @@ impl TestCluster {
     pub fn node_address(&self, node: u32) -> Ipv4Addr {
         assert!((1..=self.parts.nodes).contains(&node), "there is no node {node}");
         self.parts.slice.address(u8::try_from(node).expect("at most 100 nodes"))
+    }
+
+    /// Where the ingress controller of [`Builder::ingress`] answers on the host: plain HTTP and TLS.
+    ///
+    /// # Panics
+    /// After half a minute without an address.
+    pub async fn ingress_address(&self) -> [SocketAddr; 2] {
+        let service = self
+            .wait_for::<Service>("ingress/ingress-kube-mini", |service| {
+                let balancer = service.status.load_balancer.as_ref();
+                let ready = balancer.is_some_and(|balancer| !balancer.ingress.is_empty());
+                if ready { Ok(()) } else { Err("no address yet".to_owned()) }
+            })
+            .await;
+        let ingress = service.status.load_balancer.into_iter().flat_map(|status| status.ingress);
+        let ip = ingress.filter_map(|ingress| ingress.ip?.parse::<Ipv4Addr>().ok()).next();
+        let ip = ip.expect("an address of the cluster's slice");
+        [8080, 8443].map(|port| SocketAddr::from((ip, port)))
     }
 
     /// `http://<first node>:<first node port>` of a Service (`name`, or `namespace/name`).

@@ -39,7 +39,11 @@ pub async fn get(url: &str) -> anyhow::Result<Response> {
     parse(&String::from_utf8_lossy(&answer))
 }
 
-fn parse(answer: &str) -> anyhow::Result<Response> {
+/// Reads a whole answer.
+///
+/// # Errors
+/// It is no HTTP.
+pub fn parse(answer: &str) -> anyhow::Result<Response> {
     let (head, body) =
         answer.split_once("\r\n\r\n").with_context(|| format!("no HTTP answer: {answer:?}"))?;
     let mut lines = head.lines();

@@ -37,6 +37,7 @@ use component_base::{
 };
 use container_runtime::ImageCatalogue;
 use dns::{CoreDns, CoreDnsConfig, PodResolver};
+use ingress::{IngressConfig, IngressController};
 use kube_mini::{components::CLUSTER_DNS, pki};
 use kubelet_sim::{
     GracefulShutdown, NodeSetup,
@@ -348,6 +349,9 @@ impl Shared {
         dns::tools::register(&mut catalogue);
         let client = self.client(pki::COREDNS_USER, pki::COREDNS_GROUPS, "coredns");
         catalogue.register(CoreDns::IMAGE, CoreDns::new(CoreDnsConfig::with_client(client)))?;
+        let client = self.client(pki::INGRESS_USER, pki::COREDNS_GROUPS, "ingress-kube-mini");
+        let controller = IngressController::new(IngressConfig::with_client(client));
+        catalogue.register(IngressController::IMAGE, controller)?;
         Ok(catalogue)
     }
 

@@ -184,12 +184,12 @@ table! {
     CERTIFICATE_SIGNING_REQUESTS = entry("certificates.k8s.io", "v1", "CertificateSigningRequest", "certificatesigningrequest", "certificatesigningrequests")
         .short(&["csr"]).cluster();
 
-    INGRESS_CLASSES = entry("networking.k8s.io", "v1", "IngressClass", "ingressclass", "ingressclasses").cluster();
+    INGRESS_CLASSES = entry("networking.k8s.io", "v1", "IngressClass", "ingressclass", "ingressclasses").cluster().served();
     INGRESSES = entry("networking.k8s.io", "v1", "Ingress", "ingress", "ingresses").short(&["ing"])
-        .stored_in("ingress");
+        .stored_in("ingress").sub(&[status("networking.k8s.io", "Ingress")]).served();
     IP_ADDRESSES = entry("networking.k8s.io", "v1", "IPAddress", "ipaddress", "ipaddresses").short(&["ip"]).cluster();
     NETWORK_POLICIES = entry("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicy", "networkpolicies")
-        .short(&["netpol"]);
+        .short(&["netpol"]).served();
     SERVICE_CIDRS = entry("networking.k8s.io", "v1", "ServiceCIDR", "servicecidr", "servicecidrs").cluster();
 
     POD_DISRUPTION_BUDGETS = entry("policy", "v1", "PodDisruptionBudget", "poddisruptionbudget", "poddisruptionbudgets")

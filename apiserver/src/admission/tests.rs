@@ -31,6 +31,7 @@ impl Default for Case {
                 priority_classes: vec![Arc::new(object(
                     json!({"metadata": {"name": "high"}, "value": 1000}),
                 ))],
+                ingress_classes: vec![],
             },
         }
     }
@@ -216,4 +217,30 @@ fn refusals_are_worded_as_kubernetes_words_them() {
         Some(json!({})),
         "leases.coordination.k8s.io \"node-2\" is forbidden: can only access leases in the \"kube-node-lease\" system namespace",
     );
+}
+
+#[test]
+fn an_ingress_without_a_class_gets_the_default_one() {
+    let class = |name: &str, at: &str, default: &str| {
+        let annotations = json!({"ingressclass.kubernetes.io/is-default-class": default});
+        Arc::new(object(
+            json!({"metadata": {"name": name, "creationTimestamp": at, "annotations": annotations}}),
+        ))
+    };
+    let check = |classes: Vec<Arc<Object>>, ingress: Value, expected: &str| {
+        let mut case = Case { info: &resource::INGRESSES, ..Case::default() };
+        case.facts.ingress_classes = classes;
+        let admitted = case.run(ingress, None).unwrap();
+        assert_eq!(admitted.get_str(&["spec", "ingressClassName"]), expected);
+    };
+    let (old, young) = ("2026-05-01T12:00:00Z", "2026-05-01T12:00:01Z");
+    let bare = json!({"metadata": {"name": "web"}, "spec": {}});
+    check(vec![class("a", old, "true")], bare.clone(), "a");
+    check(vec![class("a", old, "false")], bare.clone(), "");
+    check(vec![class("a", old, "true"), class("b", young, "true")], bare.clone(), "b");
+    check(vec![class("b", old, "true"), class("a", old, "true")], bare, "a");
+    let own = json!({"metadata": {"name": "web"}, "spec": {"ingressClassName": "nginx"}});
+    check(vec![class("a", old, "true")], own, "nginx");
+    let annotated = json!({"metadata": {"name": "web", "annotations": {"kubernetes.io/ingress.class": "x"}}, "spec": {}});
+    check(vec![class("a", old, "true")], annotated, "");
 }

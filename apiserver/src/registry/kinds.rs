@@ -12,8 +12,11 @@ mod deployment;
 mod endpoint_slice;
 mod endpoints;
 mod event;
+mod ingress;
+mod ingress_class;
 mod lease;
 mod namespace;
+mod network_policy;
 mod node;
 mod pod;
 mod pod_disruption_budget;
@@ -33,6 +36,8 @@ use serde_json::Value;
 
 use crate::registry::strategy::Strategy;
 
+pub(crate) use self::ingress::CLASS_ANNOTATION;
+
 /// The strategies of all kinds.
 #[must_use]
 pub fn all() -> Vec<Arc<dyn Strategy>> {
@@ -50,6 +55,9 @@ pub fn all() -> Vec<Arc<dyn Strategy>> {
         Arc::new(replica_set::ReplicaSet),
         Arc::new(lease::Lease),
         Arc::new(endpoint_slice::EndpointSlice),
+        Arc::new(ingress::Ingress),
+        Arc::new(ingress_class::IngressClass),
+        Arc::new(network_policy::NetworkPolicy),
         Arc::new(pod_disruption_budget::PodDisruptionBudget),
         Arc::new(role::ROLE),
         Arc::new(role::CLUSTER_ROLE),

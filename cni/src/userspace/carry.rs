@@ -296,6 +296,11 @@ impl NodeInner {
 
     /// Carries a call to an address that is no Service's.
     async fn dial(self: &Arc<Self>, call: Call) -> Outcome {
+        let (from, to) = (call.from.ip(), call.to);
+        let leaves = |node: &Self| call.hops > 0 || node.may_leave(from, Protocol::Tcp, to);
+        if !self.wait_until(leaves).await {
+            return failed(network::timed_out(), call.fd);
+        }
         match self.route(call.to) {
             Hop::Here => self.receive(call).await,
             _ if call.hops >= MAX_HOPS => link::no_route(call.fd),
@@ -337,8 +342,10 @@ impl NodeInner {
     /// Takes a call that has come to this node, if that needs no waiting.
     pub(super) fn receive_at_once(&self, call: Call) -> Result<Outcome, Call> {
         match self.pod_at(call.to.ip()) {
-            Some(pod) => pod.take_at_once(call),
-            None => Err(call),
+            Some(pod) if self.may_enter(call.from.ip(), Protocol::Tcp, call.to) => {
+                pod.take_at_once(call)
+            }
+            _ => Err(call),
         }
     }
 
@@ -346,6 +353,11 @@ impl NodeInner {
     fn receive(self: &Arc<Self>, call: Call) -> BoxFuture<'_, Outcome> {
         async move {
             if let Some(pod) = self.pod_at(call.to.ip()) {
+                let (from, to) = (call.from.ip(), call.to);
+                let enters = |node: &Self| node.may_enter(from, Protocol::Tcp, to);
+                if !self.wait_until(enters).await {
+                    return failed(network::timed_out(), call.fd);
+                }
                 return pod.take(call).await;
             }
             let own = self.own();

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     network::{self, Datagram, UdpTransport},
-    rules::{Protocol, Traffic},
+    rules::{Direction, Protocol, Traffic},
 };
 
 /// Most nodes that one datagram passes.
@@ -93,6 +93,8 @@ impl NodeInner {
         payload: Bytes,
     ) -> Result<(), Lost> {
         let pod = match self.pod_at(to.ip()) {
+            // A datagram that policies drop is lost like any other.
+            Some(_) if !self.may_pass(Direction::Ingress, to, from) => return Ok(()),
             Some(pod) => pod,
             None if self.own().owns(to.ip()) => Arc::clone(self.own()),
             None => return Err(Lost::NoRoute),
@@ -214,6 +216,9 @@ impl UdpTransport for PodSocket {
                         source(endpoint.ip())
                     };
                     let from = SocketAddr::new(ip, self.local.port());
+                    if !node.may_pass(Direction::Egress, from, endpoint) {
+                        return Ok(());
+                    }
                     match node.send_datagram(from, endpoint, 0, Bytes::copy_from_slice(payload)) {
                         Err(Lost::Outside) => {
                             self.outside.send(node.fabric(), &self.arrivals, payload, endpoint)?;

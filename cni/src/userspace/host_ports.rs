@@ -106,6 +106,12 @@ enum Entry {
     Virtual(SocketAddr),
 }
 
+impl Entry {
+    fn is_node_port(self) -> bool {
+        matches!(self, Self::NodePort(_))
+    }
+}
+
 pub(super) type Key = (Protocol, SocketAddr);
 
 /// Says what one Service port wants open on the host.
@@ -141,7 +147,9 @@ fn wants(
         LoadBalancers::All => true,
     };
     if opens {
-        for ip in rule.load_balancer_ips.iter().chain(&rule.external_ips) {
+        // 127.0.0.1 is shared with everybody on the host: one node opens it, and nobody beside it.
+        let ours = |ip: &&IpAddr| **ip != Ipv4Addr::LOCALHOST || host.shared_loopback.is_some();
+        for ip in rule.load_balancer_ips.iter().chain(&rule.external_ips).filter(ours) {
             want(*ip, rule.port, Entry::Virtual(SocketAddr::new(*ip, rule.port)));
         }
     }
@@ -204,12 +212,15 @@ impl HostListeners {
     /// Opens and closes until what is open is what is wanted; returns all that the host refuses.
     pub(super) async fn update(&mut self, node: &Arc<NodeInner>) -> Vec<Problem> {
         let mut problems = self.claim_loopback(node.host_ports());
-        let not_ours = |key: &Key| !problems.is_empty() && key.1.ip() == Ipv4Addr::LOCALHOST;
+        let others = !problems.is_empty();
+        let not_ours = |key: &Key, wanted: &Wanted| {
+            others && key.1.ip() == Ipv4Addr::LOCALHOST && wanted.entry.is_node_port()
+        };
         let mut stale = std::mem::take(&mut self.stale);
         stale.extend(std::mem::take(&mut self.refused).into_keys());
         for key in stale {
             let wanted = self.wanted.get(&key).and_then(|all| all.first()).cloned();
-            let wanted = wanted.filter(|_| !not_ours(&key));
+            let wanted = wanted.filter(|wanted| !not_ours(&key, wanted));
             if let (Some(opened), Some(wanted)) = (self.open.get_mut(&key), &wanted)
                 && wanted.is_served_by(&opened.wanted)
             {
@@ -272,7 +283,10 @@ impl HostListeners {
                 let port = |port| (protocol, SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
                 self.wanted.range(port(0)..=port(u16::MAX))
             })
-            .filter_map(|(key, wanted)| Some((*key, wanted.first()?.service.clone())))
+            .filter_map(|(key, wanted)| {
+                let first = wanted.first().filter(|wanted| wanted.entry.is_node_port())?;
+                Some((*key, first.service.clone()))
+            })
             .collect();
         if on_loopback.is_empty() {
             return vec![];
@@ -356,9 +370,10 @@ fn open(
     let stop = node.cancellation().child_token();
     let stopped = stop.clone().cancelled_owned();
     let (entry, serving) = (wanted.entry, Arc::clone(node));
-    let sharing = match entry {
-        Entry::NodePort(_) => Sharing::Alone,
-        Entry::Virtual(_) => Sharing::WithOtherNodes,
+    let sharing = if entry.is_node_port() || address.ip() == Ipv4Addr::LOCALHOST {
+        Sharing::Alone
+    } else {
+        Sharing::WithOtherNodes
     };
     let reserve = || sys::reserve_tcp(address, sharing);
     let task = match (protocol, wanted.open) {

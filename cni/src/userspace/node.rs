@@ -21,6 +21,7 @@ use super::{
     index::{Index, Lookup, Target},
     nat::NatTable,
     pod::{PodNet, PodNetwork},
+    policing::Conversations,
 };
 use crate::{
     cidr::Cidr,
@@ -145,6 +146,7 @@ pub(super) struct NodeInner {
     own: Arc<PodNet>,
     affinity: AffinityTable,
     nat: NatTable,
+    conversations: Conversations,
     /// Also keeps changes of rules one after the other.
     host: tokio::sync::Mutex<HostListeners>,
     cancelled: CancellationToken,
@@ -172,6 +174,7 @@ impl NodeInner {
             pods: RwLock::default(),
             affinity: AffinityTable::default(),
             nat: NatTable::default(),
+            conversations: Conversations::default(),
             host: tokio::sync::Mutex::default(),
             cancelled,
         }))
@@ -253,6 +256,15 @@ impl NodeInner {
 
     pub(super) fn nat(&self) -> &NatTable {
         &self.nat
+    }
+
+    pub(super) fn conversations(&self) -> &Conversations {
+        &self.conversations
+    }
+
+    /// Looks at the rules in force.
+    pub(super) fn with_rules<T>(&self, look: impl FnOnce(&RuleSet) -> T) -> T {
+        look(&self.programmed.read().active.rules)
     }
 
     pub(super) fn own(&self) -> &Arc<PodNet> {

@@ -5,6 +5,7 @@
 mod ends;
 mod host;
 mod life;
+mod policies;
 mod world;
 
 use std::io::ErrorKind;

@@ -35,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(10);
 /// The API server's port, if it is free.
 const API_PORT: u16 = 6443;
+/// The ingress controller's, plain and TLS.
+const INGRESS_PORTS: [u16; 2] = [8080, 8443];
 
 /// How to make a cluster.
 #[derive(Args)]
@@ -50,6 +52,9 @@ pub struct UpArgs {
     /// Kubeconfig file that gets the cluster's context.
     #[arg(long)]
     kubeconfig: Option<PathBuf>,
+    /// Run the ingress controller (on for a new cluster).
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    ingress: Option<bool>,
     /// The pods' network (10.244.0.0/16 for a new cluster).
     #[arg(long)]
     cluster_cidr: Option<Cidr>,
@@ -93,7 +98,7 @@ pub(super) async fn run(args: UpArgs, environment: &Environment) -> anyhow::Resu
     let outcome = await_nodes(&client, &clock, &config, Some(&mut supervisor), &paths).await;
     let outcome = match outcome {
         Ok(()) => {
-            let addons = addons::create_missing(&client, dns::program::MANIFEST);
+            let addons = addons::create(&client, config.ingress_ports);
             let proxies = await_proxies(&paths, &clock, &config);
             futures::try_join!(addons, proxies).map(drop)
         }
@@ -147,9 +152,14 @@ impl UpArgs {
             api_port: 0,
             cluster_cidr: cidr,
             address_slice: preferred_slice(&self.cluster.name),
+            ingress_ports: self.ingress.unwrap_or(true).then_some(INGRESS_PORTS),
             kubeconfig: kubeconfig.clone(),
         });
         config.kubeconfig = kubeconfig;
+        config.ingress_ports = match (self.ingress, config.ingress_ports) {
+            (Some(false), _) | (None, None) => None,
+            (_, remembered) => Some(free_ports(remembered.unwrap_or(INGRESS_PORTS))?),
+        };
         let capacity =
             config.cluster_cidr.parse::<Cidr>().map_err(anyhow::Error::msg)?.node_capacity();
         anyhow::ensure!(
@@ -173,6 +183,19 @@ impl UpArgs {
         let listener = free(wanted).or_else(|_| free(0))?;
         Ok(listener.local_addr()?.port())
     }
+}
+
+/// These ports if they are free, else the usual ones or the next after them, else any.
+fn free_ports(wanted: [u16; 2]) -> std::io::Result<[u16; 2]> {
+    // Held until both are chosen, so that they are two.
+    let mut held = Vec::new();
+    for (wanted, usual) in wanted.into_iter().zip(INGRESS_PORTS) {
+        let free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        let mut near = (usual..usual + 10).map(free).filter_map(Result::ok);
+        held.push(free(wanted).or_else(|error| near.next().ok_or(error)).or_else(|_| free(0))?);
+    }
+    let ports = [held[0].local_addr()?.port(), held[1].local_addr()?.port()];
+    Ok(ports)
 }
 
 /// Clusters of different names start their search for a free address slice at different places; the usual name at the
@@ -354,6 +377,10 @@ async fn summary(
             address("InternalIP"),
             node.spec.pod_cidr.as_deref().unwrap_or("-"),
         ));
+    }
+    if let Some([plain, tls]) = config.ingress_ports {
+        let urls = format!("http://127.0.0.1:{plain} and https://127.0.0.1:{tls}");
+        line(&format!("Ingress:     {urls}"));
     }
     line(&format!("State:       {}", paths.state.display()));
     line(&format!("Kubeconfig:  {} (context {:?})", config.kubeconfig.display(), config.name));

@@ -87,6 +87,7 @@ impl World {
         self.knowledge.learn(Some(0), |compiler| compiler.replace_services(&services));
         self.knowledge.learn(Some(1), |compiler| compiler.replace_slices(&[]));
         self.knowledge.learn(Some(2), |compiler| compiler.replace_nodes(&[]));
+        self.knowledge.learn(Some(3), |compiler| compiler.policies().clear_policies());
     }
 
     async fn stop(self, booted: Booted) {

@@ -9,6 +9,7 @@ mod config;
 mod containers;
 mod endpoints;
 mod generic;
+mod networking;
 mod node;
 mod pod;
 mod related;
@@ -91,6 +92,15 @@ static DESCRIBERS: &[(&ResourceInfo, Describer)] = &[
     }),
     (&resource::POD_DISRUPTION_BUDGETS, |object, related, text| {
         Box::pin(config::disruption_budget(object, related, text))
+    }),
+    (&resource::INGRESSES, |object, related, text| {
+        Box::pin(networking::ingress(object, related, text))
+    }),
+    (&resource::INGRESS_CLASSES, |object, related, text| {
+        Box::pin(networking::ingress_class(object, related, text))
+    }),
+    (&resource::NETWORK_POLICIES, |object, _, text| {
+        Box::pin(networking::network_policy(object, text))
     }),
     (&resource::ENDPOINTS, |object, related, text| {
         Box::pin(endpoints::endpoints(object, related, text))

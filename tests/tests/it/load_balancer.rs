@@ -99,6 +99,17 @@ async fn addresses_answer(runner: Runner) {
     assert!(late != web && late != api);
     assert_eq!((address(&cluster, "web-lb").await, address(&cluster, "api-lb").await), (web, api));
 
+    // An external address is a Service's for whoever routes it to the cluster: pods do.
+    let external = balancer("ext", "web", ", externalIPs: [203.0.113.7]")
+        .replace("type: LoadBalancer", "type: ClusterIP");
+    cluster.apply(&external).await.unwrap();
+    cluster
+        .eventually("the external address from a pod", async || {
+            let script = "wget -T 2 -qO- http://203.0.113.7:8088";
+            cluster.sh("client", script).await.map_err(anyhow::Error::from)?.success()
+        })
+        .await;
+
     // Nodes that are gone take no address with them: those that stay answer at once.
     let url = format!("http://{web}:8088");
     cluster.stop(Component::Kubelet(1)).await.unwrap();

@@ -9,6 +9,8 @@
 //! | [`traffic`] | who reaches whom, and as whom |
 //! | [`rollouts`] | updates and scaling under load lose no request |
 //! | [`load_balancer`] | Services of type LoadBalancer, from the host and from pods |
+//! | [`ingress`] | the ingress controller, from the host to the pods |
+//! | [`policies`] | NetworkPolicies, by the bytes that come through |
 //! | [`dns`] | names in pods |
 //! | [`streams`] | exec and port-forward by every kubectl there is |
 //! | [`scheduling`] | the scheduler explains itself, and another takes over |
@@ -46,6 +48,7 @@ mod documents;
 mod durability;
 mod full_disk;
 mod harness;
+mod ingress;
 mod kubectl;
 mod launcher;
 mod leadership;
@@ -53,6 +56,7 @@ mod load_balancer;
 mod node_loss;
 mod node_shutdown;
 mod pod_identity;
+mod policies;
 mod rest;
 mod restart;
 mod rollouts;

@@ -391,6 +391,14 @@ pub(super) const ROLES: &[Role] = &[
             on(READ, NETWORKING, &["servicecidrs"]),
         ],
     ),
+    // Not Kubernetes' own: there a network plugin brings its rights along.
+    role(
+        "kube-mini:network-policies",
+        &[
+            on(&["list", "watch"], CORE, &["namespaces", "pods"]),
+            on(&["list", "watch"], NETWORKING, &["networkpolicies"]),
+        ],
+    ),
     role(
         "system:kube-scheduler",
         &[
@@ -439,6 +447,7 @@ pub(super) const BINDINGS: &[(&[Holder], &str)] = &[
         "system:public-info-viewer",
     ),
     (&[Holder::User("system:kube-proxy")], "system:node-proxier"),
+    (&[Holder::User("system:kube-proxy")], "kube-mini:network-policies"),
     (&[Holder::User("system:kube-controller-manager")], "system:kube-controller-manager"),
     (&[Holder::ServiceAccount("kube-system", "kube-dns")], "system:kube-dns"),
     (&[Holder::User("system:kube-scheduler")], "system:kube-scheduler"),

@@ -77,5 +77,8 @@ fn every_table_begins_as_kubernetes_does() {
     check("RoleBinding", "NAME ROLE AGE users groups serviceaccounts");
     check("ClusterRoleBinding", "NAME ROLE AGE users groups serviceaccounts");
     check("PodDisruptionBudget", "NAME MIN AVAILABLE MAX UNAVAILABLE ALLOWED DISRUPTIONS AGE");
+    check("Ingress", "NAME CLASS HOSTS ADDRESS PORTS AGE");
+    check("IngressClass", "NAME CONTROLLER PARAMETERS AGE");
+    check("NetworkPolicy", "NAME POD-SELECTOR AGE");
     check("PriorityClass", "NAME VALUE GLOBAL-DEFAULT AGE PREEMPTIONPOLICY");
 }

@@ -28,11 +28,11 @@ impl Pool {
         Ipv4Addr::new(a, b, c, last)
     }
 
-    /// Whether an address is one to give.
+    /// Whether an address is one to give. `127.0.0.1` is for who asks for it by name.
     #[must_use]
     pub fn contains(self, ip: Ipv4Addr) -> bool {
         let [.., last] = ip.octets();
-        self.address(last) == ip && LAST_BYTES.contains(&last)
+        ip == Ipv4Addr::LOCALHOST || self.address(last) == ip && LAST_BYTES.contains(&last)
     }
 
     fn first_free(self, taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
@@ -120,12 +120,13 @@ pub fn plan(service: &Service, pool: Pool, taken: &BTreeSet<Ipv4Addr>) -> Plan {
     }
     let free = |ip: &Ipv4Addr| pool.contains(*ip) && !taken.contains(ip);
     let has: Vec<Ipv4Addr> = addresses(service).collect();
-    let current = match has[..] {
-        [only] => Some(only).filter(free),
-        _ => None,
-    };
     let requested = service.spec.load_balancer_ip.as_deref().filter(|text| !text.is_empty());
     let parsed = requested.and_then(|text| text.parse::<Ipv4Addr>().ok());
+    let still_wanted = |ip: &Ipv4Addr| *ip != Ipv4Addr::LOCALHOST || parsed == Some(*ip);
+    let current = match has[..] {
+        [only] => Some(only).filter(|ip| free(ip) && still_wanted(ip)),
+        _ => None,
+    };
     let chosen = parsed.filter(free).or(current).or_else(|| pool.first_free(taken));
     match chosen {
         None => Plan::Exhausted,

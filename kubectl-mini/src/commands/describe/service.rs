@@ -100,7 +100,7 @@ fn write_port(port: &ServicePort, slices: &[EndpointSlice], text: &mut Text<'_>)
 }
 
 /// The ready endpoints of the port of that name.
-fn endpoints(slices: &[EndpointSlice], port_name: &str) -> String {
+pub(super) fn endpoints(slices: &[EndpointSlice], port_name: &str) -> String {
     if slices.is_empty() {
         return "<none>".to_owned();
     }

@@ -128,6 +128,12 @@ impl<'a> Text<'a> {
         time.map_or_else(|| "Mon, 01 Jan 0001 00:00:00 +0000".to_owned(), |time| self.date(time.0))
     }
 
+    /// A time of an object, as Go prints times unasked.
+    pub(super) fn go_time(&self, time: Option<Time>) -> String {
+        let Some(time) = time else { return "0001-01-01 00:00:00 +0000 UTC".to_owned() };
+        time.0.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
+    }
+
     /// How long ago it was.
     pub(super) fn age(&self, time: Option<Time>) -> String {
         self.since(time.map(|time| time.0))

@@ -1,0 +1,223 @@
+//! One request's way: find its route, connect to an endpoint, forward, answer.
+//!
+//! | what happens | the client gets |
+//! |---|---|
+//! | no route | 404 |
+//! | the route's Service has no endpoint, or does not exist | 503 |
+//! | every endpoint refuses, or one breaks off | 502 |
+//! | no endpoint can be reached in time, or none answers in time | 504 |
+//! | a host with TLS is asked for without | 308 to the same on TLS |
+//!
+//! An endpoint that takes no connection is passed over for the next. A request of which nothing was sent is sent again;
+//! one that may have arrived only if that does no harm: its method is idempotent and it has no body.
+
+use std::{io, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use component_base::clock::Clock;
+use http::{HeaderValue, Request, Response, StatusCode, header, request};
+use http_body::Body as _;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper_util::rt::TokioIo;
+
+use crate::{
+    access_log::AccessLog,
+    body::{Answer, Sent},
+    directory::Snapshot,
+    headers::{self, Client},
+    pool::{Connection, Failed, Lease, Pool},
+    routes::{BackendPort, Route, bare_host},
+    upstreams::Upstream,
+};
+
+/// For the head of an answer: nginx' `proxy_read_timeout`.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Endpoints that are tried for one request.
+const TRIES: usize = 5;
+
+/// What all connections share.
+pub(crate) struct Proxy {
+    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(crate) pool: Pool,
+    pub(crate) clock: Clock,
+    pub(crate) log: AccessLog,
+    pub(crate) spawn: Box<dyn Fn(futures::future::BoxFuture<'static, ()>) + Send + Sync>,
+}
+
+/// Why there is no answer of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Refusal(StatusCode, &'static str);
+
+const BAD_REQUEST: Refusal = Refusal(StatusCode::BAD_REQUEST, "400 Bad Request\n");
+const NO_ROUTE: Refusal = Refusal(StatusCode::NOT_FOUND, "default backend - 404\n");
+const UNAVAILABLE: Refusal =
+    Refusal(StatusCode::SERVICE_UNAVAILABLE, "503 Service Temporarily Unavailable\n");
+const BAD_GATEWAY: Refusal = Refusal(StatusCode::BAD_GATEWAY, "502 Bad Gateway\n");
+const TOO_LATE: Refusal = Refusal(StatusCode::GATEWAY_TIMEOUT, "504 Gateway Time-out\n");
+
+impl Refusal {
+    fn answer(self) -> Response<Answer> {
+        let mut response = Response::new(Answer::text(self.1));
+        *response.status_mut() = self.0;
+        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+}
+
+impl Proxy {
+    /// Answers a request.
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: &Client,
+    ) -> Response<Answer> {
+        let (mut head, body) = request.into_parts();
+        let asked = self.log.asked(client.ip, &head.method, &head.uri, head.version, &head.headers);
+        let snapshot = self.snapshot.load_full();
+        let mut upstream = String::new();
+        let mut endpoint = None;
+        let response = match self.decide(&snapshot, &head, client) {
+            Decision::Answer(response) => *response,
+            Decision::Forward(host, route, target) => {
+                upstream = upstream_name(&route);
+                let forwarded =
+                    self.forward(&mut head, body, &host, client, &target, &mut endpoint).await;
+                forwarded.unwrap_or_else(Refusal::answer)
+            }
+        };
+        let mut entry = self.log.entry(asked, response.status());
+        entry.upstream = upstream;
+        entry.endpoint = endpoint;
+        response.map(|body| body.logged(entry))
+    }
+
+    fn decide(&self, snapshot: &Snapshot, head: &request::Parts, client: &Client) -> Decision {
+        let refuse = |refusal: Refusal| Decision::Answer(Box::new(refusal.answer()));
+        // A tunnel is not what an Ingress offers.
+        let host = headers::host_of(head).filter(|_| head.method != http::Method::CONNECT);
+        let Some(host) = host else { return refuse(BAD_REQUEST) };
+        if !client.tls && snapshot.routes.wants_tls(host) {
+            return Decision::Answer(Box::new(redirect(snapshot, head, host)));
+        }
+        let Some(route) = snapshot.routes.find(host, head.uri.path()) else {
+            return refuse(NO_ROUTE);
+        };
+        let upstream = route.backend.as_ref().and_then(|backend| snapshot.upstreams.get(backend));
+        match upstream.filter(|upstream| !upstream.endpoints.is_empty()) {
+            Some(upstream) => Decision::Forward(host.to_owned(), route.clone(), upstream.clone()),
+            None => refuse(UNAVAILABLE),
+        }
+    }
+
+    async fn forward(
+        &self,
+        head: &mut request::Parts,
+        body: Incoming,
+        host: &str,
+        client: &Client,
+        upstream: &Upstream,
+        tried: &mut Option<std::net::SocketAddr>,
+    ) -> Result<Response<Answer>, Refusal> {
+        let upgrade = headers::upgrade_of(head);
+        let h2c = upgrade.is_none() && (upstream.h2c || headers::is_grpc(&head.headers));
+        let ours = head.extensions.remove::<OnUpgrade>();
+        headers::forward(head, host, client, upgrade.as_ref(), h2c);
+        let repeatable = body.is_end_stream() && headers::is_idempotent(head) && upgrade.is_none();
+        let make = |sent| Request::from_parts(head.clone(), sent);
+        let mut request =
+            make(if body.is_end_stream() { Sent::Nothing } else { Sent::Client(body) });
+        let mut refusal = BAD_GATEWAY;
+        for endpoint in upstream.rotation().take(TRIES) {
+            *tried = Some(endpoint);
+            let mut connecting = self.pool.connect(endpoint, h2c).await;
+            // Twice: a connection that was kept may just have been closed at its other end.
+            for _ in 0..2 {
+                let connection = match connecting {
+                    Ok(connection) => connection,
+                    Err(error) => {
+                        let late = error.kind() == io::ErrorKind::TimedOut;
+                        refusal = if late { TOO_LATE } else { BAD_GATEWAY };
+                        break;
+                    }
+                };
+                let fresh = matches!(connection, Connection::Http1 { fresh: true, .. });
+                let sending = self.pool.send(endpoint, connection, request);
+                match self.clock.timeout(ANSWER_TIMEOUT, sending).await {
+                    Err(_elapsed) => return Err(TOO_LATE),
+                    Ok(Ok((response, lease))) => return Ok(self.pass_on(response, lease, ours)),
+                    Ok(Err(Failed::Unsent(whole))) => request = *whole,
+                    Ok(Err(Failed::Sent(error))) => {
+                        tracing::debug!(%endpoint, %error, "an endpoint broke off");
+                        if !repeatable {
+                            return Err(BAD_GATEWAY);
+                        }
+                        request = make(Sent::Nothing);
+                        refusal = BAD_GATEWAY;
+                        if fresh {
+                            break;
+                        }
+                    }
+                }
+                connecting = if h2c {
+                    self.pool.connect(endpoint, true).await
+                } else {
+                    self.pool.open_http1(endpoint).await
+                };
+            }
+        }
+        Err(refusal)
+    }
+
+    /// Makes an endpoint's answer the client's.
+    fn pass_on(
+        &self,
+        mut response: Response<Incoming>,
+        lease: Lease,
+        ours: Option<OnUpgrade>,
+    ) -> Response<Answer> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let theirs = hyper::upgrade::on(&mut response);
+            let Some(ours) = ours else { return BAD_GATEWAY.answer() };
+            (self.spawn)(Box::pin(join(ours, theirs)));
+            // `Connection` and `Upgrade` go on: they are what was agreed.
+            return response.map(|_| Answer::nothing());
+        }
+        headers::strip(response.headers_mut());
+        response.map(|body| Answer::endpoint(body, lease))
+    }
+}
+
+enum Decision {
+    Answer(Box<Response<Answer>>),
+    Forward(String, Arc<Route>, Arc<Upstream>),
+}
+
+/// Carries what follows an upgrade, both ways, until both sides have ended.
+async fn join(ours: OnUpgrade, theirs: OnUpgrade) {
+    let (Ok(ours), Ok(theirs)) = (ours.await, theirs.await) else { return };
+    let (mut ours, mut theirs) = (TokioIo::new(ours), TokioIo::new(theirs));
+    let _ = tokio::io::copy_bidirectional(&mut ours, &mut theirs).await;
+}
+
+/// The same URL on TLS: at the port where that is reached, if the request came by a port that it names.
+fn redirect(snapshot: &Snapshot, head: &request::Parts, host: &str) -> Response<Answer> {
+    let named = host.rsplit_once(':').is_some_and(|(_, port)| port != "80");
+    let port = snapshot.ports[1].filter(|port| named && *port != 443);
+    let port = port.map_or_else(String::new, |port| format!(":{port}"));
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let location = HeaderValue::from_str(&format!("https://{}{port}{path}", bare_host(host)));
+    let Ok(location) = location else { return BAD_REQUEST.answer() };
+    let mut response = Refusal(StatusCode::PERMANENT_REDIRECT, "308 Permanent Redirect\n").answer();
+    response.headers_mut().insert(header::LOCATION, location);
+    response
+}
+
+fn upstream_name(route: &Route) -> String {
+    let Some(backend) = &route.backend else { return String::new() };
+    let port = match &backend.port {
+        BackendPort::Name(name) => name.clone(),
+        BackendPort::Number(number) => number.to_string(),
+    };
+    format!("{}-{}-{port}", backend.service.namespace, backend.service.name)
+}
