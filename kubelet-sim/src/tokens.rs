@@ -15,7 +15,6 @@ use apimachinery::{
     status::Status,
 };
 use bytes::Bytes;
-use client::events::EventType;
 
 use crate::{
     node::NodeContext,
@@ -31,8 +30,8 @@ pub const ROOT_CA: &str = "kube-root-ca.crt";
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// How late a token may be exchanged.
 const JITTER_MILLIS: u64 = 60_000;
-/// How soon after a failure the next attempt is made.
-const RETRY: Duration = Duration::from_secs(10);
+/// How soon after a failure the next attempt is made, up to [`JITTER_MILLIS`] later: the rest of a token's time is for that.
+const RETRY: Duration = Duration::from_secs(30);
 /// Where the request says nothing.
 const DEFAULT_SECONDS: i64 = 3600;
 
@@ -104,7 +103,7 @@ pub async fn request(
                     let away = client::wire::transport_failure(&status).is_some();
                     let kept = kept(pod, dir);
                     let text = kept.get(&volume.name, &wanted.path).filter(|_| away);
-                    (text.ok_or_else(fail)?.clone(), node.clock.monotonic() + RETRY)
+                    (text.ok_or_else(fail)?.clone(), again(node))
                 }
             };
             tokens.0.insert((volume.name.clone(), wanted.path.clone()), text);
@@ -131,10 +130,18 @@ async fn ask(
     let asked = node.client.request_pod_token(&account, (&pod_name, &pod_uid), audience, seconds);
     let token = asked.await?.token.unwrap_or_default();
     let life = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
-    let late = Duration::from_millis(node.clock.random_u64() % JITTER_MILLIS);
     // One of ten minutes has two left when four fifths are over.
-    let due = (life * 4 / 5).min(LONGEST) + late.min(life / 20);
+    let due = (life * 4 / 5).min(LONGEST) + jitter(node).min(life / 20);
     Ok((token.into(), node.clock.monotonic() + due))
+}
+
+/// When to try again.
+fn again(node: &NodeContext) -> Duration {
+    node.clock.monotonic() + RETRY + jitter(node)
+}
+
+fn jitter(node: &NodeContext) -> Duration {
+    Duration::from_millis(node.clock.random_u64() % JITTER_MILLIS)
 }
 
 /// Exchanges the tokens of a running pod; gives when the next ones are due.
@@ -146,9 +153,9 @@ pub async fn renew(
     match try_renew(&node, &pod, &dir).await {
         Ok(due) => due,
         Err(message) => {
+            // The pod goes on with the one that it has, as under a kubelet.
             tracing::debug!(pod = pod.metadata.name, message, "cannot exchange a pod's token yet");
-            node.event(&pod, EventType::Warning, "FailedMount", &message);
-            Some(node.clock.monotonic() + RETRY)
+            Some(again(&node))
         }
     }
 }

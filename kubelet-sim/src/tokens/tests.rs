@@ -7,7 +7,7 @@ use apimachinery::api::{
     core::{ConfigMap, ServiceAccount},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use client::Patch;
+use client::{DeleteOptions, Patch};
 use serde_json::{Value, json};
 
 use super::ROOT_CA;
@@ -110,4 +110,25 @@ async fn a_pod_waits_for_its_namespaces_authority() {
     assert!(world.events("p").await.contains(&failed));
     put_authority(&world).await;
     world.expect("p", "Running ready; c running x0").await;
+}
+
+#[tokio::test]
+async fn a_pod_goes_on_with_its_token_while_there_is_no_newer_one() {
+    let world = World::new().await;
+    put::<ServiceAccount>(&world, "bot", json!({})).await;
+    put_authority(&world).await;
+    let spec = json!({"serviceAccountName": "bot", "containers": containers()});
+    let pod = world.create("p", spec).await;
+    world.expect("p", "Running ready; c running x0").await;
+    let volume = world.volumes(&pod.metadata.uid.unwrap()).join(&pod.spec.volumes[0].name);
+    let first = read(&volume, "token");
+    let gone = DeleteOptions::default();
+    let deletion = world.client.delete::<ServiceAccount>("default", "bot", &gone);
+    world.time.run(deletion).await.unwrap();
+    world.pass(3000).await;
+    assert_eq!(read(&volume, "token"), first);
+    put::<ServiceAccount>(&world, "bot", json!({})).await;
+    world.pass(95).await;
+    assert_ne!(read(&volume, "token"), first);
+    assert!(world.events("p").await.iter().all(|event| !event.starts_with("Failed")));
 }
