@@ -14,15 +14,17 @@ mod go_time;
 mod problem;
 mod prune;
 mod table;
+mod times;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-pub use self::check::check;
+pub use self::check::{Checked, check, check_all};
 pub use self::problem::Problem;
 pub use self::prune::prune;
+pub use self::times::rewrite_times;
 use crate::resource::ResourceInfo;
 
 /// Something that is either part of the program or counted.

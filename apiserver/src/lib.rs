@@ -196,6 +196,7 @@ impl Server {
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         let store = open(config.storage, config.clock.clone()).await?;
         register_storage(&store, &config.metrics);
+        config.metrics.register_collector(metrics::OnDemand::new(store.counter()));
         let storage: Arc<dyn storage::Storage> = Arc::new(store.clone());
         let allocators = Arc::new(Allocators::new(
             config.service_addresses,

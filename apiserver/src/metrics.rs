@@ -1,31 +1,46 @@
 //! What the API server counts, under Kubernetes' names.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
+use apimachinery::resource;
 use component_base::metrics::{
-    Counter, DEFAULT_BUCKETS, EncodeLabelSet, Family, Gauge, Histogram, Registry,
+    Collector, Counter, EncodeLabelSet, Family, Gauge, Histogram, Registry,
+};
+use prometheus_client::{
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, gauge::ConstGauge},
 };
 
-use crate::request::RequestContext;
+use crate::{
+    faces::rest::discovery::GIT_VERSION,
+    request::{RequestContext, Verb},
+};
 
-/// Which requests.
+/// Which requests, as Kubernetes labels them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
-    verb: &'static str,
-    group: &'static str,
-    version: &'static str,
-    resource: &'static str,
-    subresource: &'static str,
     code: u16,
+    component: &'static str,
+    dry_run: &'static str,
+    group: &'static str,
+    resource: &'static str,
+    scope: &'static str,
+    subresource: &'static str,
+    verb: &'static str,
+    version: &'static str,
 }
 
 /// Which requests, whatever became of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DurationLabels {
-    verb: &'static str,
+    component: &'static str,
+    dry_run: &'static str,
     group: &'static str,
     resource: &'static str,
+    scope: &'static str,
     subresource: &'static str,
+    verb: &'static str,
+    version: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -71,21 +86,38 @@ impl RequestMetrics {
 
     pub(crate) fn finished(&self, context: &RequestContext, code: u16, took: Duration) {
         let info = context.resource;
-        let verb = context.verb.as_str();
+        let verb = verb(context);
         // Only names of the table become labels: a caller's text must not grow the metrics.
         let subresource = info.subresource(&context.subresource).map_or("", |sub| sub.name);
+        let dry_run = if context.dry_run { "All" } else { "" };
+        let (group, resource, version) = (info.group, info.resource, info.version);
+        let (component, scope) = (COMPONENT, scope(context));
         self.requests
             .get_or_create(&RequestLabels {
-                verb,
-                group: info.group,
-                version: info.version,
-                resource: info.resource,
-                subresource,
                 code,
+                component,
+                dry_run,
+                group,
+                resource,
+                scope,
+                subresource,
+                verb,
+                version,
             })
             .inc();
-        let labels =
-            DurationLabels { verb, group: info.group, resource: info.resource, subresource };
+        if context.verb == Verb::Watch {
+            return;
+        }
+        let labels = DurationLabels {
+            component,
+            dry_run,
+            group,
+            resource,
+            scope,
+            subresource,
+            verb,
+            version,
+        };
         self.durations.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
@@ -103,8 +135,91 @@ impl RequestMetrics {
     }
 }
 
+/// What the label `component` says of this server.
+const COMPONENT: &str = "apiserver";
+
+/// Kubernetes' buckets of request durations, in seconds.
+const BUCKETS: [f64; 23] = [
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0,
+    10.0, 15.0, 20.0, 30.0, 45.0, 60.0,
+];
+
 fn new_histogram() -> Histogram {
-    Histogram::new(DEFAULT_BUCKETS)
+    Histogram::new(BUCKETS)
+}
+
+/// The label `verb`: the HTTP method, or what a GET is about.
+fn verb(context: &RequestContext) -> &'static str {
+    match context.verb {
+        Verb::Get => "GET",
+        Verb::List => "LIST",
+        Verb::Watch => "WATCH",
+        Verb::Create => "POST",
+        Verb::Update => "PUT",
+        Verb::Patch => "PATCH",
+        Verb::Delete => "DELETE",
+        Verb::DeleteCollection => "DELETECOLLECTION",
+    }
+}
+
+/// The label `scope`: how much a request is about.
+fn scope(context: &RequestContext) -> &'static str {
+    if !context.name.is_empty() || context.verb == Verb::Create {
+        "resource"
+    } else if context.namespace.is_empty() {
+        "cluster"
+    } else {
+        "namespace"
+    }
+}
+
+/// What is counted when it is asked for: stored objects, and the build.
+pub(crate) struct OnDemand {
+    count: Box<dyn Fn(&str) -> usize + Send + Sync>,
+}
+
+impl OnDemand {
+    /// Asks `count` how many keys a prefix has.
+    pub(crate) fn new(count: impl Fn(&str) -> usize + Send + Sync + 'static) -> Self {
+        Self { count: Box::new(count) }
+    }
+}
+
+impl fmt::Debug for OnDemand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnDemand").finish_non_exhaustive()
+    }
+}
+
+impl Collector for OnDemand {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut objects = encoder.encode_descriptor(
+            "apiserver_storage_objects",
+            "Number of stored objects at the time of last check split by kind",
+            None,
+            MetricType::Gauge,
+        )?;
+        for info in resource::served().filter(|info| info.has_verb("list")) {
+            let count = (self.count)(&format!("/registry/{}/", info.storage_prefix));
+            let labels = [("resource", info.group_resource())];
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            ConstGauge::new(count).encode(objects.encode_family(&labels)?)?;
+        }
+        let version = GIT_VERSION.trim_start_matches('v');
+        let mut parts = version.split('.');
+        let labels = [
+            ("git_version", GIT_VERSION),
+            ("major", parts.next().unwrap_or("")),
+            ("minor", parts.next().unwrap_or("")),
+        ];
+        let mut build = encoder.encode_descriptor(
+            "kubernetes_build_info",
+            "A metric with a constant '1' value labeled by version",
+            None,
+            MetricType::Gauge,
+        )?;
+        ConstGauge::new(1i64).encode(build.encode_family(&labels)?)
+    }
 }
 
 /// One request being served.

@@ -9,13 +9,13 @@ use std::{fmt::Write as _, sync::Arc};
 use axum::{
     Router,
     extract::{Path, RawQuery},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use tracing::warn;
 
-use crate::metrics::{CONTENT_TYPE, Registry};
+use crate::metrics::{CONTENT_TYPE, PLAIN_CONTENT_TYPE, Registry};
 
 type Probe = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
@@ -146,8 +146,15 @@ impl Query {
 pub fn router(checks: &Checks, registry: Registry) -> Router {
     let mut router = Router::new().route(
         "/metrics",
-        get(move || async move {
-            ([(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE))], registry.encode())
+        get(move |headers: HeaderMap| async move {
+            let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+            let (content_type, text) =
+                if accepted.is_some_and(|accepted| accepted.contains("openmetrics-text")) {
+                    (CONTENT_TYPE, registry.encode())
+                } else {
+                    (PLAIN_CONTENT_TYPE, registry.encode_plain())
+                };
+            ([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], text)
         }),
     );
     for endpoint in ["healthz", "livez", "readyz"] {
@@ -220,6 +227,6 @@ mod tests {
         check("/readyz/log", 200, "ok").await;
         check("/readyz/etcd", 500, "internal server error: reason withheld\n").await;
         check("/livez/etcd", 404, "404 page not found\n").await;
-        check("/metrics", 200, "# EOF\n").await;
+        check("/metrics", 200, "").await;
     }
 }

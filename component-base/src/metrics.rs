@@ -7,12 +7,16 @@ use std::{fmt, sync::Arc};
 
 use parking_lot::RwLock;
 pub use prometheus_client::{
+    collector::Collector,
     encoding::{EncodeLabelSet, EncodeLabelValue},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
 };
 
 /// The media type of [`Registry::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The media type of [`Registry::encode_plain`].
+pub const PLAIN_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The default buckets of Prometheus' client libraries, in seconds.
 pub const DEFAULT_BUCKETS: [f64; 11] =
@@ -36,8 +40,20 @@ impl Registry {
     where
         M: prometheus_client::registry::Metric + Clone,
     {
-        self.inner.write().register(name, help, metric.clone());
+        // The encoder ends the text with a full stop of its own.
+        self.inner.write().register(name, help.trim_end_matches('.'), metric.clone());
         metric
+    }
+
+    /// Adds what is counted when it is asked for.
+    pub fn register_collector(&self, collector: impl Collector) {
+        self.inner.write().register_collector(Box::new(collector));
+    }
+
+    /// All metrics in Prometheus' older text format, in which `# TYPE` names counters in full.
+    #[must_use]
+    pub fn encode_plain(&self) -> String {
+        plain(&self.encode())
     }
 
     /// All metrics in the OpenMetrics text format.
@@ -48,6 +64,30 @@ impl Registry {
             .expect("writing to a String does not fail");
         text
     }
+}
+
+/// OpenMetrics in the words of Prometheus' text format 0.0.4.
+fn plain(text: &str) -> String {
+    let mut counters = Vec::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("# TYPE ").and_then(|l| l.strip_suffix(" counter")) {
+            counters.push(name);
+        }
+    }
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines().filter(|line| *line != "# EOF" && !line.starts_with("# UNIT ")) {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some(what), Some(name), Some(rest)) if counters.contains(&name) => {
+                out.push_str(&format!("# {what} {name}_total {rest}\n"));
+            }
+            _ => {
+                out.push_str(line);
+                out.push('\n');
+            }
+        }
+    }
+    out
 }
 
 impl fmt::Debug for Registry {
@@ -75,5 +115,9 @@ mod tests {
         {
             assert!(text.lines().any(|found| found.starts_with(line)), "{line} in\n{text}");
         }
+        assert_eq!(
+            registry.encode_plain(),
+            "# HELP apiserver_request_total Requests.\n# TYPE apiserver_request_total counter\napiserver_request_total 2\n# HELP workqueue_depth Depth.\n# TYPE workqueue_depth gauge\nworkqueue_depth 3\n"
+        );
     }
 }

@@ -20,20 +20,33 @@ const MAX_PROBLEMS: usize = 100;
 /// of the unknown fields.
 #[must_use]
 pub fn check(value: &Value, schema: &Struct) -> Vec<Problem> {
-    let mut checker = Checker { problems: Vec::new(), undecodable: None };
+    check_all(value, schema).problems
+}
+
+/// What there is to say of an object.
+#[derive(Debug)]
+pub struct Checked {
+    /// Its faults, as [`check`] returns them.
+    pub problems: Vec<Problem>,
+    /// Whether some time is written otherwise than Kubernetes writes it: [`super::rewrite_times`] helps.
+    pub odd_times: bool,
+}
+
+/// Checks an object, and looks whether its times are written as Kubernetes writes them.
+#[must_use]
+pub fn check_all(value: &Value, schema: &Struct) -> Checked {
+    let mut checker = Checker { problems: Vec::new(), undecodable: None, odd_times: false };
     checker.fields(value, schema, None, None);
-    match checker.undecodable {
-        None => checker.problems,
-        Some(message) => {
-            checker.problems.insert(0, Problem::Undecodable(message));
-            checker.problems
-        }
+    if let Some(message) = checker.undecodable {
+        checker.problems.insert(0, Problem::Undecodable(message));
     }
+    Checked { problems: checker.problems, odd_times: checker.odd_times }
 }
 
 struct Checker {
     problems: Vec<Problem>,
     undecodable: Option<String>,
+    odd_times: bool,
 }
 
 /// Where the walk is, as a list that lives on the stack.
@@ -136,6 +149,7 @@ impl Checker {
                 if let Err(message) = go_time::check(text, micro) {
                     self.fail(message);
                 }
+                self.odd_times |= !text.ends_with('Z') || !micro && text.contains(['.', ',']);
             }
             (Shape::Time | Shape::MicroTime, value) => {
                 self.mismatch(kind_of(value), Some(place), "string");

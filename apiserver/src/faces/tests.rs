@@ -171,7 +171,13 @@ async fn rest_speaks_http() {
     assert_eq!(check("GET", "/version", &[], "", 200).await["minor"], "36");
     assert_eq!(check("GET", "/readyz", &[], "", 200).await, "ok");
     let metrics = check("GET", "/metrics", &[], "", 200).await;
-    assert!(metrics.as_str().unwrap().contains("apiserver_request_total{verb=\"create\""));
+    let metrics = metrics.as_str().unwrap();
+    let labels =
+        "apiserver_request_total{code=\"201\",component=\"apiserver\",dry_run=\"\",group=\"\"";
+    for expected in [labels, "verb=\"POST\"", "apiserver_storage_objects{resource=\"namespaces\"} "]
+    {
+        assert!(metrics.contains(expected), "{expected} in {metrics}");
+    }
     check("GET", "/openapi/v2", &[], "", 200).await;
     let root = check("GET", "/openapi/v3", &[], "", 200).await;
     let url = root["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap().to_owned();

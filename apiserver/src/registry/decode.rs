@@ -7,7 +7,7 @@ use apimachinery::{
     field::{FieldError, Path},
     object::Object,
     resource::{ResourceInfo, find_object_kind, split_api_version},
-    schema::{self, Problem},
+    schema::{self, Checked, Problem},
     status::Status,
 };
 use serde_json::Value;
@@ -66,11 +66,14 @@ fn settle(
     let (group, version) = split_api_version(object.api_version());
     let Some(schema) = schema::find(group, version, object.kind()) else { return Ok(()) };
     let mut value = Value::Object(std::mem::take(&mut object.0));
-    let problems = schema::check(&value, schema);
+    let Checked { problems, odd_times } = schema::check_all(&value, schema);
     let unknown = problems.iter().any(Problem::is_strict);
     let outcome = judge(&problems, duplicates, validation, warnings);
     if unknown && outcome.is_ok() {
         schema::prune(&mut value, schema);
+    }
+    if odd_times {
+        schema::rewrite_times(&mut value, schema);
     }
     if let Value::Object(fields) = value {
         object.0 = fields;

@@ -106,6 +106,17 @@ impl State {
         self.history.len()
     }
 
+    /// How many keys begin with the prefix: those of a bucket, or of a part of one.
+    pub(super) fn count(&self, prefix: &str) -> usize {
+        let Some(bucket) = self.buckets.get(bucket_of(prefix)) else { return 0 };
+        if bucket_of(prefix) == prefix {
+            return bucket.entries.len();
+        }
+        let bounds = (Bound::Included(prefix), Bound::Unbounded);
+        let from = bucket.entries.range::<str, _>(bounds);
+        from.take_while(|(key, _)| key.starts_with(prefix)).count()
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<&Arc<KeyValue>> {
         self.buckets.get(bucket_of(key))?.entries.get(key)
     }

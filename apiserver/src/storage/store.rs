@@ -136,6 +136,12 @@ impl Store {
         }
     }
 
+    /// Counts the keys below a resource's prefix, `/registry/pods/`; holds nothing of the store.
+    pub fn counter(&self) -> impl Fn(&str) -> usize + Send + Sync + use<> {
+        let shared = Arc::downgrade(self.shared());
+        move |prefix| shared.upgrade().map_or(0, |shared| shared.state.read().count(prefix))
+    }
+
     /// What the store counts.
     #[must_use]
     pub fn metrics(&self) -> &StorageMetrics {

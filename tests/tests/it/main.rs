@@ -6,6 +6,7 @@
 //! | [`documents`] | the documents' manifests and flow |
 //! | [`launcher`] | `kube-mini` as a user types it: the documents' commands, down and up, clusters side by side |
 //! | [`commands`], [`kubectl`] | kubectl-mini against the real kubectl ([`alike`] compares), and what it alone can |
+//! | [`clients`] | client libraries of other languages |
 //! | [`traffic`] | who reaches whom, and as whom |
 //! | [`rollouts`] | updates and scaling under load lose no request |
 //! | [`load_balancer`] | Services of type LoadBalancer, from the host and from pods |
@@ -39,6 +40,7 @@ mod alike;
 mod bad_input;
 mod chaos;
 mod churn;
+mod clients;
 mod clock_jumps;
 mod commands;
 mod consistency;
