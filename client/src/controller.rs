@@ -43,7 +43,8 @@ pub fn run<K, F, Fut>(
         shutdown.spawn(name, async move {
             // What is under way is finished: half a reconciliation helps no one.
             while let Some(Some(key)) = token.run_until_cancelled(queue.get()).await {
-                work(name, &queue, key, &reconcile).await;
+                // In a box: a worker that waits keeps no room for a reconciliation.
+                Box::pin(work(name, &queue, key, &reconcile)).await;
             }
             queue.shut_down();
         });

@@ -166,11 +166,11 @@ impl Writer {
     async fn run(mut self, mut notes: mpsc::Receiver<Note>) {
         let token = self.shutdown.clone();
         while let Some(Some(note)) = token.run_until_cancelled(notes.recv()).await {
-            self.write(note).await;
+            Box::pin(self.write(note)).await;
         }
         notes.close();
         while let Ok(note) = notes.try_recv() {
-            self.write(note).await;
+            Box::pin(self.write(note)).await;
         }
     }
 

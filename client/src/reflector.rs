@@ -121,7 +121,7 @@ impl<T: Stored> Reflector<T> {
     pub async fn next(&mut self) -> Change<T> {
         loop {
             match &mut self.state {
-                State::Empty => match self.list().await {
+                State::Empty => match Box::pin(self.list()).await {
                     Ok((objects, resource_version)) => {
                         self.state = State::Listed { resource_version: resource_version.clone() };
                         return Change::Replaced { objects, resource_version };
@@ -130,7 +130,7 @@ impl<T: Stored> Reflector<T> {
                 },
                 State::Listed { resource_version } => {
                     let resource_version = resource_version.clone();
-                    match self.watch(&resource_version).await {
+                    match Box::pin(self.watch(&resource_version)).await {
                         Ok((stream, timeout)) => {
                             let since = self.clock.monotonic();
                             let overdue = since + timeout + OVERDUE;

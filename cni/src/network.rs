@@ -211,8 +211,8 @@ impl Sandbox {
     }
 
     /// Replaces the pod's `/etc/hosts`.
-    pub fn set_hosts_file(&self, text: impl Into<String>) {
-        self.shared.hosts.store(Arc::new(HostsFile::parse(text)));
+    pub fn set_hosts_file(&self, text: impl Into<Box<str>>) {
+        self.shared.hosts.store(Arc::new(HostsFile::new(text)));
     }
 
     /// Returns the text of the pod's `/etc/resolv.conf`; empty when nobody has said who is to be asked.

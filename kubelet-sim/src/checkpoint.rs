@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(loaded.pod.metadata.deletion_grace_period_seconds, Some(30));
         assert_eq!(loaded.pod.metadata.resource_version, None);
         let (clock, _) = Clock::test("2026-01-01T00:00:00Z".parse().unwrap());
-        loaded.after_reboot(&clock).remove("c").unwrap()
+        loaded.after_reboot(&clock).get("c").unwrap().clone()
     }
 
     #[test]

@@ -7,11 +7,14 @@
 //!
 //! A postStart hook holds up everything: nothing else of the pod is started until it is over (see [`Record::shown`]).
 
-use std::{collections::BTreeMap, time::Duration};
+mod records;
+
+use std::time::Duration;
 
 use apimachinery::api::core::{Container, EphemeralContainer, Pod};
 use jiff::Timestamp;
 
+pub use self::records::Records;
 use crate::backoff::Backoff;
 
 /// How a run ended.
@@ -159,9 +162,6 @@ impl Record {
         }
     }
 }
-
-/// The records of a pod's containers, init containers included, by name.
-pub type Records = BTreeMap<String, Record>;
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -319,7 +319,7 @@ pub fn init_progress(pod: &Pod, records: &Records) -> InitProgress {
         }
         None => 0,
         Some(at) => {
-            let (container, record) = (&init[at], &records[&init[at].name]);
+            let (container, record) = (&init[at], &records[init[at].name.as_str()]);
             let through = if is_sidecar(container) {
                 record.running() && record.started
             } else {

@@ -229,10 +229,10 @@ async fn run_node(setup: NodeSetup, joined: &Joined, shutdown: Shutdown) -> Resu
             cidr
         }
         None => {
-            let registration = reporter.register();
+            let registration = Box::pin(reporter.register());
             let Some(node) = token.run_until_cancelled(registration).await else { return Ok(()) };
             speak(reporter.clone(), Some(node.clone()), &shutdown);
-            let waiting = reporter.await_pod_cidr(&node);
+            let waiting = Box::pin(reporter.await_pod_cidr(&node));
             let Some(cidr) = token.run_until_cancelled(waiting).await else { return Ok(()) };
             keep_pod_cidr(&settings, &cidr)?;
             cidr
@@ -284,7 +284,7 @@ fn speak(reporter: Arc<Reporter>, registered: Option<Node>, shutdown: &Shutdown)
         let speaking = async {
             let node = match registered {
                 Some(node) => node,
-                None => reporter.register().await,
+                None => Box::pin(reporter.register()).await,
             };
             let lease = keep_lease(
                 reporter.client.clone(),

@@ -84,10 +84,12 @@ impl Statuses {
         let foreign = version_of(pod) > slot.version;
         if foreign {
             slot.version = version_of(pod);
-            slot.sent = own_part(&pod.status);
+            let seen = own_part(&pod.status);
+            // Our own write come back: one text for both.
+            slot.sent = if seen == slot.wanted { slot.wanted.clone() } else { seen };
         }
         if (slot.wanted == wanted && !foreign) || (slot.wanted.is_empty() && slot.sent == wanted) {
-            slot.wanted = wanted;
+            slot.wanted = if slot.sent == wanted { slot.sent.clone() } else { wanted };
             return;
         }
         slot.wanted = wanted;

@@ -59,6 +59,7 @@ fn imports(body: &str) -> String {
         ("ByteString", "\nuse crate::api::ByteString;\n"),
         ("impl Resource", "use crate::api::Resource;\n"),
         ("null_as_default", "use crate::api::null_as_default;\n"),
+        ("null_as_empty", "use crate::api::null_as_empty;\n"),
         ("is_default", "use crate::api::is_default;\n"),
         ("IntOrString", "use crate::int_or_string::IntOrString;\n"),
         ("Quantity>", "use crate::quantity::Quantity;\n"),
@@ -139,10 +140,10 @@ fn field(out: &mut String, module: &str, strukt: &str, field: &Field, whole: boo
                 serde.push(format!("skip_serializing_if = \"{empty}::is_empty\""));
             }
             // No component looks at them, and they are half of many an object: views do not read them.
-            serde.push(if field.json == "managedFields" {
-                "skip_deserializing".to_owned()
-            } else {
-                "deserialize_with = \"null_as_default\"".to_owned()
+            serde.push(match field.ty {
+                _ if field.json == "managedFields" => "skip_deserializing".to_owned(),
+                Type::List(_) => "deserialize_with = \"null_as_empty\"".to_owned(),
+                _ => "deserialize_with = \"null_as_default\"".to_owned(),
             });
             rust
         }

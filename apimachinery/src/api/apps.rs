@@ -5,6 +5,7 @@
 use crate::api::Resource;
 use crate::api::is_default;
 use crate::api::null_as_default;
+use crate::api::null_as_empty;
 use crate::int_or_string::IntOrString;
 use crate::resource::{self, ResourceInfo};
 use crate::time::Time;
@@ -92,7 +93,7 @@ pub struct DaemonSetSpec {
 pub struct DaemonSetStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collision_count: Option<i32>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub conditions: Vec<DaemonSetCondition>,
     #[serde(deserialize_with = "null_as_default")]
     pub current_number_scheduled: i32,
@@ -189,7 +190,7 @@ pub struct DeploymentStatus {
     pub available_replicas: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collision_count: Option<i32>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub conditions: Vec<DeploymentCondition>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
@@ -270,7 +271,7 @@ pub struct ReplicaSetSpec {
 pub struct ReplicaSetStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub available_replicas: Option<i32>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub conditions: Vec<ReplicaSetCondition>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fully_labeled_replicas: Option<i32>,
@@ -389,7 +390,7 @@ pub struct StatefulSetSpec {
     pub template: crate::api::core::PodTemplateSpec,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update_strategy: Option<StatefulSetUpdateStrategy>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub volume_claim_templates: Vec<crate::api::core::PersistentVolumeClaim>,
 }
 
@@ -400,7 +401,7 @@ pub struct StatefulSetStatus {
     pub available_replicas: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collision_count: Option<i32>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub conditions: Vec<StatefulSetCondition>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_replicas: Option<i32>,

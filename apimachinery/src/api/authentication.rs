@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use crate::api::Resource;
 use crate::api::is_default;
 use crate::api::null_as_default;
+use crate::api::null_as_empty;
 use crate::resource::{self, ResourceInfo};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
@@ -66,7 +67,7 @@ pub struct TokenRequest {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct TokenRequestSpec {
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub audiences: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bound_object_ref: Option<BoundObjectReference>,
@@ -109,7 +110,7 @@ impl Resource for TokenReview {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct TokenReviewSpec {
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub audiences: Vec<String>,
     #[serde(deserialize_with = "null_as_default")]
     pub token: String,
@@ -118,7 +119,7 @@ pub struct TokenReviewSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct TokenReviewStatus {
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub audiences: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authenticated: Option<bool>,
@@ -133,7 +134,7 @@ pub struct TokenReviewStatus {
 pub struct UserInfo {
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_as_default")]
     pub extra: BTreeMap<String, Vec<String>>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub groups: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use crate::api::Resource;
 use crate::api::is_default;
 use crate::api::null_as_default;
+use crate::api::null_as_empty;
 use crate::resource::{self, ResourceInfo};
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub struct FieldSelectorAttributes {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_selector: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub requirements: Vec<crate::api::meta::FieldSelectorRequirement>,
 }
 
@@ -24,7 +25,7 @@ pub struct FieldSelectorAttributes {
 pub struct LabelSelectorAttributes {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_selector: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub requirements: Vec<crate::api::meta::LabelSelectorRequirement>,
 }
 
@@ -66,10 +67,10 @@ pub struct NonResourceRule {
     #[serde(
         rename = "nonResourceURLs",
         skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "null_as_default"
+        deserialize_with = "null_as_empty"
     )]
     pub non_resource_urls: Vec<String>,
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_as_empty")]
     pub verbs: Vec<String>,
 }
 
@@ -99,13 +100,13 @@ pub struct ResourceAttributes {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ResourceRule {
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub api_groups: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub resource_names: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub resources: Vec<String>,
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_as_empty")]
     pub verbs: Vec<String>,
 }
 
@@ -199,7 +200,7 @@ impl Resource for SubjectAccessReview {
 pub struct SubjectAccessReviewSpec {
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_as_default")]
     pub extra: BTreeMap<String, Vec<String>>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub groups: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub non_resource_attributes: Option<NonResourceAttributes>,
@@ -231,8 +232,8 @@ pub struct SubjectRulesReviewStatus {
     pub evaluation_error: Option<String>,
     #[serde(deserialize_with = "null_as_default")]
     pub incomplete: bool,
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_as_empty")]
     pub non_resource_rules: Vec<NonResourceRule>,
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_as_empty")]
     pub resource_rules: Vec<ResourceRule>,
 }

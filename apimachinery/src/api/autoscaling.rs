@@ -5,6 +5,7 @@
 use crate::api::Resource;
 use crate::api::is_default;
 use crate::api::null_as_default;
+use crate::api::null_as_empty;
 use crate::quantity::Quantity;
 use crate::resource::{self, ResourceInfo};
 use crate::time::Time;
@@ -102,7 +103,7 @@ pub struct HPAScalingPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HPAScalingRules {
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub policies: Vec<HPAScalingPolicy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub select_policy: Option<String>,
@@ -166,7 +167,7 @@ pub struct HorizontalPodAutoscalerSpec {
     pub behavior: Option<HorizontalPodAutoscalerBehavior>,
     #[serde(deserialize_with = "null_as_default")]
     pub max_replicas: i32,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub metrics: Vec<MetricSpec>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_replicas: Option<i32>,
@@ -177,9 +178,9 @@ pub struct HorizontalPodAutoscalerSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HorizontalPodAutoscalerStatus {
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub conditions: Vec<HorizontalPodAutoscalerCondition>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub current_metrics: Vec<MetricStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_replicas: Option<i32>,

@@ -5,6 +5,7 @@
 use crate::api::Resource;
 use crate::api::is_default;
 use crate::api::null_as_default;
+use crate::api::null_as_empty;
 use crate::resource::{self, ResourceInfo};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
@@ -56,7 +57,7 @@ pub struct CronJobSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct CronJobStatus {
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub active: Vec<crate::api::core::ObjectReference>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_schedule_time: Option<Time>,
@@ -150,7 +151,7 @@ pub struct JobStatus {
     pub completed_indexes: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub conditions: Vec<JobCondition>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<i32>,
@@ -180,7 +181,7 @@ pub struct JobTemplateSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PodFailurePolicy {
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_as_empty")]
     pub rules: Vec<PodFailurePolicyRule>,
 }
 
@@ -191,7 +192,7 @@ pub struct PodFailurePolicyOnExitCodesRequirement {
     pub container_name: Option<String>,
     #[serde(deserialize_with = "null_as_default")]
     pub operator: String,
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_as_empty")]
     pub values: Vec<i32>,
 }
 
@@ -211,14 +212,14 @@ pub struct PodFailurePolicyRule {
     pub action: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_exit_codes: Option<PodFailurePolicyOnExitCodesRequirement>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub on_pod_conditions: Vec<PodFailurePolicyOnPodConditionsPattern>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct SuccessPolicy {
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_as_empty")]
     pub rules: Vec<SuccessPolicyRule>,
 }
 
@@ -234,8 +235,8 @@ pub struct SuccessPolicyRule {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct UncountedTerminatedPods {
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub failed: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub succeeded: Vec<String>,
 }

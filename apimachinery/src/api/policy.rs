@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use crate::api::Resource;
 use crate::api::is_default;
 use crate::api::null_as_default;
+use crate::api::null_as_empty;
 use crate::int_or_string::IntOrString;
 use crate::resource::{self, ResourceInfo};
 use crate::time::Time;
@@ -60,7 +61,7 @@ pub struct PodDisruptionBudgetSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PodDisruptionBudgetStatus {
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub conditions: Vec<crate::api::meta::Condition>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_healthy: Option<i32>,

@@ -4,13 +4,14 @@
 
 use crate::api::Resource;
 use crate::api::null_as_default;
+use crate::api::null_as_empty;
 use crate::resource::{self, ResourceInfo};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct AggregationRule {
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub cluster_role_selectors: Vec<crate::api::meta::LabelSelector>,
 }
 
@@ -21,7 +22,7 @@ pub struct ClusterRole {
     pub aggregation_rule: Option<AggregationRule>,
     #[serde(deserialize_with = "null_as_default")]
     pub metadata: crate::api::meta::ObjectMeta,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub rules: Vec<PolicyRule>,
 }
 
@@ -44,7 +45,7 @@ pub struct ClusterRoleBinding {
     pub metadata: crate::api::meta::ObjectMeta,
     #[serde(deserialize_with = "null_as_default")]
     pub role_ref: RoleRef,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub subjects: Vec<Subject>,
 }
 
@@ -63,19 +64,19 @@ impl Resource for ClusterRoleBinding {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PolicyRule {
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub api_groups: Vec<String>,
     #[serde(
         rename = "nonResourceURLs",
         skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "null_as_default"
+        deserialize_with = "null_as_empty"
     )]
     pub non_resource_urls: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub resource_names: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub resources: Vec<String>,
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_as_empty")]
     pub verbs: Vec<String>,
 }
 
@@ -84,7 +85,7 @@ pub struct PolicyRule {
 pub struct Role {
     #[serde(deserialize_with = "null_as_default")]
     pub metadata: crate::api::meta::ObjectMeta,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub rules: Vec<PolicyRule>,
 }
 
@@ -107,7 +108,7 @@ pub struct RoleBinding {
     pub metadata: crate::api::meta::ObjectMeta,
     #[serde(deserialize_with = "null_as_default")]
     pub role_ref: RoleRef,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub subjects: Vec<Subject>,
 }
 

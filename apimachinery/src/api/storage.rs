@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::api::Resource;
 use crate::api::null_as_default;
+use crate::api::null_as_empty;
 use crate::resource::{self, ResourceInfo};
 use serde::{Deserialize, Serialize};
 
@@ -14,11 +15,11 @@ use serde::{Deserialize, Serialize};
 pub struct StorageClass {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_volume_expansion: Option<bool>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub allowed_topologies: Vec<crate::api::core::TopologySelectorTerm>,
     #[serde(deserialize_with = "null_as_default")]
     pub metadata: crate::api::meta::ObjectMeta,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_empty")]
     pub mount_options: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_as_default")]
     pub parameters: BTreeMap<String, String>,

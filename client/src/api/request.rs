@@ -1,4 +1,8 @@
 //! One request in full: what the typed and dynamic functions are made of.
+//!
+//! Calls are in boxes: a future has room for the largest thing that it ever awaits, for as long as it lives, and whoever
+//! calls the API now and then waits for something else most of the time. A process of a thousand nodes has thousands of
+//! such futures.
 
 use apimachinery::{
     object::Object,
@@ -150,7 +154,7 @@ impl<'a> ResourceApi<'a> {
             output: output.into(),
             include_object: include_object.to_owned(),
         };
-        reply(self.client.resources.clone().get(request).await)
+        reply(Box::pin(self.client.resources.clone().get(request)).await)
     }
 
     /// Reads a collection, decoding it while it arrives.
@@ -160,8 +164,10 @@ impl<'a> ResourceApi<'a> {
     pub async fn list<T: Stored>(&self, options: &ListOptions) -> Result<List<T>, Status> {
         let request = self.list_request(options, T::OUTPUT, "");
         let failed = |status| wire::from_tonic(&status);
-        let mut chunks =
-            self.client.resources.clone().list(request).await.map_err(failed)?.into_inner();
+        let mut chunks = Box::pin(self.client.resources.clone().list(request))
+            .await
+            .map_err(failed)?
+            .into_inner();
         let mut list = List {
             items: Vec::new(),
             resource_version: String::new(),
@@ -227,7 +233,7 @@ impl<'a> ResourceApi<'a> {
             output: output.into(),
             include_object: include_object.to_owned(),
         };
-        let stream = self.client.resources.clone().watch(request).await;
+        let stream = Box::pin(self.client.resources.clone().watch(request)).await;
         stream.map(tonic::Response::into_inner).map_err(|status| wire::from_tonic(&status))
     }
 
@@ -242,7 +248,7 @@ impl<'a> ResourceApi<'a> {
             options: self.write_options(false),
             output: v1::Output::Object.into(),
         };
-        reply(self.client.resources.clone().create(request).await)
+        reply(Box::pin(self.client.resources.clone().create(request)).await)
     }
 
     /// Replaces an object, if its resourceVersion is still the one in `json` (or none is there).
@@ -257,7 +263,7 @@ impl<'a> ResourceApi<'a> {
             options: self.write_options(false),
             output: v1::Output::Object.into(),
         };
-        reply(self.client.resources.clone().update(request).await)
+        reply(Box::pin(self.client.resources.clone().update(request)).await)
     }
 
     /// Changes an object.
@@ -274,7 +280,7 @@ impl<'a> ResourceApi<'a> {
             options: self.write_options(force),
             output: v1::Output::Object.into(),
         };
-        reply(self.client.resources.clone().patch(request).await)
+        reply(Box::pin(self.client.resources.clone().patch(request)).await)
     }
 
     /// Deletes one object. The reply is its last state, or a status of success.
@@ -286,7 +292,7 @@ impl<'a> ResourceApi<'a> {
         let mut options = v1::DeleteOptions::from(options);
         options.dry_run |= self.dry_run;
         let request = v1::DeleteRequest { target: self.target(name), options: Some(options) };
-        reply(self.client.resources.clone().delete(request).await)
+        reply(Box::pin(self.client.resources.clone().delete(request)).await)
     }
 
     /// Deletes a selection.
@@ -305,14 +311,14 @@ impl<'a> ResourceApi<'a> {
             selectors: selectors(&selection.label_selector, &selection.field_selector),
             options: Some(options),
         };
-        reply(self.client.resources.clone().delete_collection(request).await)
+        reply(Box::pin(self.client.resources.clone().delete_collection(request)).await)
     }
 
     pub(super) async fn list_chunks(
         &self,
         request: v1::ListRequest,
     ) -> Result<tonic::Streaming<v1::ListChunk>, Status> {
-        let stream = self.client.resources.clone().list(request).await;
+        let stream = Box::pin(self.client.resources.clone().list(request)).await;
         stream.map(tonic::Response::into_inner).map_err(|status| wire::from_tonic(&status))
     }
 }

@@ -3,11 +3,12 @@
 //! Three steps: the spam filter gives each source and object a bucket of 25 events that refills one per 5 minutes; the
 //! aggregator turns 10 and more different messages of one object and reason within 10 minutes into one event; the
 //! logger remembers what was written, so that the same event raises a count instead of making a new one. The last two
-//! remember 4096 things each, the least recently used of which is forgotten first.
+//! remember 4096 things each, the least recently used of which is forgotten first. What tells them apart is kept as 128 bits
+//! of hash under keys of the process: the texts of a node's events are a multiple of what is remembered about them.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    hash::Hash,
+    collections::{BTreeMap, HashMap},
+    hash::{BuildHasher, Hash, RandomState},
     time::Duration,
 };
 
@@ -74,10 +75,14 @@ pub struct Known {
 /// The memory of one recorder.
 #[derive(Debug)]
 pub struct Correlator {
-    buckets: Recent<String, Bucket>,
-    similar: Recent<String, Similar>,
-    written: Recent<String, Known>,
+    identify: (RandomState, RandomState),
+    buckets: Recent<Identity, Bucket>,
+    similar: Recent<Identity, Similar>,
+    written: Recent<Identity, Known>,
 }
+
+/// What an event, or a part of one, is told apart by.
+type Identity = u128;
 
 #[derive(Debug)]
 struct Bucket {
@@ -87,13 +92,15 @@ struct Bucket {
 
 #[derive(Debug)]
 struct Similar {
-    messages: HashSet<String>,
+    /// Fewer than [`SIMILAR`].
+    messages: Vec<Identity>,
     at: Duration,
 }
 
 impl Default for Correlator {
     fn default() -> Self {
         Self {
+            identify: Default::default(),
             buckets: Recent::new(REMEMBERED),
             similar: Recent::new(REMEMBERED),
             written: Recent::new(REMEMBERED),
@@ -124,31 +131,42 @@ impl Correlator {
             count: event.count.unwrap_or(1),
             first: event.first_timestamp.unwrap_or_default(),
         };
-        let identity = if combined { similar_key(key) } else { same_key(key) };
+        let identity =
+            if combined { self.identity(&similar(key)) } else { self.identity(&same(key)) };
         self.written.insert(identity, known);
     }
 
     /// The message under which the event goes out, and the key under which it is the same as others.
-    fn aggregate(&mut self, key: &EventKey, now: Duration) -> (String, String) {
-        let identity = similar_key(key);
+    fn aggregate(&mut self, key: &EventKey, now: Duration) -> (String, Identity) {
+        let identity = self.identity(&similar(key));
+        let message = self.identity(&key.message);
         let similar = self
             .similar
-            .get_or_insert_with(&identity, || Similar { messages: HashSet::new(), at: now });
+            .get_or_insert_with(&identity, || Similar { messages: Vec::new(), at: now });
         if now.saturating_sub(similar.at) > SIMILAR_WITHIN {
             similar.messages.clear();
         }
         similar.at = now;
         // Messages from before there were too many go on being counted under their own words.
-        if similar.messages.contains(&key.message) || similar.messages.len() + 1 < SIMILAR {
-            similar.messages.insert(key.message.clone());
-            return (key.message.clone(), same_key(key));
+        let known = similar.messages.contains(&message);
+        if known || similar.messages.len() + 1 < SIMILAR {
+            if !known {
+                similar.messages.push(message);
+            }
+            return (key.message.clone(), self.identity(&same(key)));
         }
         (format!("(combined from similar events): {}", key.message), identity)
     }
 
+    fn identity(&self, what: &impl Hash) -> Identity {
+        let (high, low) = &self.identify;
+        Identity::from(high.hash_one(what)) << 64 | Identity::from(low.hash_one(what))
+    }
+
     fn take_token(&mut self, key: &EventKey, now: Duration) -> bool {
+        let identity = self.identity(&source_and_object(key));
         let bucket =
-            self.buckets.get_or_insert_with(&object_key(key), || Bucket { tokens: BURST, at: now });
+            self.buckets.get_or_insert_with(&identity, || Bucket { tokens: BURST, at: now });
         let refill = now.saturating_sub(bucket.at).as_secs_f64() / REFILL.as_secs_f64();
         bucket.tokens = (bucket.tokens + refill).min(BURST);
         bucket.at = now;
@@ -161,32 +179,27 @@ impl Correlator {
 }
 
 /// client-go's `getSpamKey`: source and object.
-fn object_key(key: &EventKey) -> String {
-    let about = &key.about;
-    joined(&[
-        key.source.component.as_deref(),
-        key.source.host.as_deref(),
-        about.kind.as_deref(),
-        about.namespace.as_deref(),
-        about.name.as_deref(),
-        about.uid.as_deref(),
-        about.api_version.as_deref(),
-    ])
+fn source_and_object(key: &EventKey) -> impl Hash {
+    let (source, about) = (&key.source, &key.about);
+    [
+        &source.component,
+        &source.host,
+        &about.kind,
+        &about.namespace,
+        &about.name,
+        &about.uid,
+        &about.api_version,
+    ]
 }
 
 /// client-go's `EventAggregatorByReasonFunc`: all but the message.
-fn similar_key(key: &EventKey) -> String {
-    let about = key.about.field_path.as_deref();
-    format!("{}\0{}", object_key(key), joined(&[about, Some(key.kind.as_str()), Some(&key.reason)]))
+fn similar(key: &EventKey) -> impl Hash {
+    (source_and_object(key), &key.about.field_path, key.kind.as_str(), &key.reason)
 }
 
 /// client-go's `getEventKey`: everything.
-fn same_key(key: &EventKey) -> String {
-    format!("{}\0{}", similar_key(key), key.message)
-}
-
-fn joined(parts: &[Option<&str>]) -> String {
-    parts.iter().map(|part| part.unwrap_or_default()).collect::<Vec<_>>().join("\0")
+fn same(key: &EventKey) -> impl Hash {
+    (similar(key), &key.message)
 }
 
 /// A map that forgets its least recently used entry when it is full.

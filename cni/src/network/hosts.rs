@@ -1,6 +1,6 @@
 //! The pod's `/etc/hosts`, and the seam where cluster DNS comes in.
 
-use std::{collections::HashMap, fmt::Write as _, io, net::IpAddr};
+use std::{fmt::Write as _, io, net::IpAddr};
 
 use async_trait::async_trait;
 
@@ -16,12 +16,9 @@ pub trait Resolver: Send + Sync {
     async fn resolve(&self, sandbox: &Sandbox, name: &str) -> io::Result<Vec<IpAddr>>;
 }
 
-/// A hosts file: its text and the names in it.
+/// A hosts file. It is read anew for each name: lookups are rare, and every pod of a process keeps one.
 #[derive(Clone, Debug, Default)]
-pub struct HostsFile {
-    text: String,
-    names: HashMap<String, Vec<IpAddr>>,
-}
+pub struct HostsFile(Box<str>);
 
 /// The head that kubelet writes (`pkg/kubelet/kubelet_pods.go`, `managedHostsFileContent`).
 const MANAGED_HEAD: &str = "# Kubernetes-managed hosts file.\n\
@@ -33,25 +30,10 @@ const MANAGED_HEAD: &str = "# Kubernetes-managed hosts file.\n\
     fe00::2\tip6-allrouters\n";
 
 impl HostsFile {
-    /// Reads a hosts file: an address, then names, `#` comments. Lines that are no such thing are kept but name nobody.
+    /// A hosts file of this text.
     #[must_use]
-    pub fn parse(text: impl Into<String>) -> Self {
-        let text = text.into();
-        let mut names: HashMap<String, Vec<IpAddr>> = HashMap::new();
-        for line in text.lines() {
-            let line = line.split('#').next().unwrap_or_default();
-            let mut words = line.split_whitespace();
-            let Some(address) = words.next().and_then(|word| word.parse::<IpAddr>().ok()) else {
-                continue;
-            };
-            for name in words {
-                let addresses = names.entry(name.to_ascii_lowercase()).or_default();
-                if !addresses.contains(&address) {
-                    addresses.push(address);
-                }
-            }
-        }
-        Self { text, names }
+    pub fn new(text: impl Into<Box<str>>) -> Self {
+        Self(text.into())
     }
 
     /// Writes the file as kubelet does, with the pod's own names after the usual head.
@@ -61,14 +43,25 @@ impl HostsFile {
         for (address, names) in entries {
             writeln!(text, "{address}\t{names}").expect("writing to a string");
         }
-        Self::parse(text)
+        Self::new(text)
     }
 
-    /// Returns the addresses of a name, IPv4 first as the network is IPv4; empty when unknown.
+    /// Returns the addresses of a name, IPv4 first as the network is IPv4; empty when unknown. Lines that are no address with
+    /// names name nobody; `#` begins a comment.
     #[must_use]
     pub fn lookup(&self, name: &str) -> Vec<IpAddr> {
-        let name = name.trim_end_matches('.').to_ascii_lowercase();
-        let mut found = self.names.get(&name).cloned().unwrap_or_default();
+        let name = name.trim_end_matches('.');
+        let mut found = Vec::new();
+        for line in self.0.lines() {
+            let line = line.split('#').next().unwrap_or_default();
+            let mut words = line.split_whitespace();
+            let Some(address) = words.next().and_then(|word| word.parse::<IpAddr>().ok()) else {
+                continue;
+            };
+            if words.any(|word| word.eq_ignore_ascii_case(name)) && !found.contains(&address) {
+                found.push(address);
+            }
+        }
         found.sort_by_key(IpAddr::is_ipv6);
         found
     }
@@ -76,7 +69,7 @@ impl HostsFile {
     /// Returns the text as it was given.
     #[must_use]
     pub fn text(&self) -> &str {
-        &self.text
+        &self.0
     }
 }
 
@@ -86,9 +79,10 @@ mod tests {
 
     #[test]
     fn looks_up_names() {
-        let mut text = HostsFile::managed(&[("10.244.1.2".parse().unwrap(), "web-1")]).text;
+        let file = HostsFile::managed(&[("10.244.1.2".parse().unwrap(), "web-1")]);
+        let mut text = file.text().to_owned();
         text.push_str("10.1.1.1 a.example b # comment c\nnonsense d\n10.1.1.2\tB\n");
-        let hosts = HostsFile::parse(text);
+        let hosts = HostsFile::new(text);
         let check = |name: &str, expected: &[&str]| {
             let expected: Vec<IpAddr> = expected.iter().map(|ip| ip.parse().unwrap()).collect();
             assert_eq!(hosts.lookup(name), expected, "{name}");

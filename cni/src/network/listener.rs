@@ -21,18 +21,18 @@ pub struct Incoming {
 /// A listening port of a pod. Dropping it frees the port and resets what still waits; [`Self::close`] loses nobody.
 pub struct PodListener {
     local: SocketAddr,
-    queue: tokio::sync::Mutex<mpsc::Receiver<Incoming>>,
+    queue: tokio::sync::Mutex<mpsc::Receiver<Box<Incoming>>>,
     streams: Arc<StreamRegistry>,
     registration: Option<Box<dyn Any + Send + Sync>>,
     pub(super) gate: Option<Arc<dyn Gate>>,
 }
 
 impl PodListener {
-    /// Joins an accept queue to its port; `registration` frees the port when it is dropped. Data planes call this.
+    /// Joins an accept queue to its port (of boxes: a channel has room for 32 entries from the start, and most listeners wait); `registration` frees the port when it is dropped. Data planes call this.
     #[must_use]
     pub fn new(
         local: SocketAddr,
-        queue: mpsc::Receiver<Incoming>,
+        queue: mpsc::Receiver<Box<Incoming>>,
         streams: Arc<StreamRegistry>,
         registration: Box<dyn Any + Send + Sync>,
     ) -> Self {
@@ -52,7 +52,7 @@ impl PodListener {
     pub async fn accept(&self) -> io::Result<(PodStream, SocketAddr)> {
         loop {
             let next = self.queue.lock().await.recv().await;
-            let Incoming { fd, peer, local } = next.ok_or_else(network_down)?;
+            let Incoming { fd, peer, local } = *next.ok_or_else(network_down)?;
             let mut stream = PodStream::new(fd, local, peer, &self.streams)?;
             if self.gate.as_ref().is_none_or(|gate| gate.admit(&mut stream)) {
                 return Ok((stream, peer));

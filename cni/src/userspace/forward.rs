@@ -77,11 +77,12 @@ fn inside(
     address: SocketAddr,
     to: SocketAddr,
 ) -> io::Result<(BoundPort, Task)> {
-    let (sender, mut queue) = mpsc::channel::<Incoming>(WAITING);
+    let (sender, mut queue) = mpsc::channel::<Box<Incoming>>(WAITING);
     let (_, bound) = node.own().bind(address, Protocol::Tcp, |_| Sink::Tcp(sender))?;
     let weak = Arc::downgrade(node);
     let task = node.fabric().tasks().spawn(async move {
-        while let Some(Incoming { fd, peer, .. }) = queue.recv().await {
+        while let Some(incoming) = queue.recv().await {
+            let Incoming { fd, peer, .. } = *incoming;
             let Some(node) = weak.upgrade() else { return };
             pass_on(&node, Call { fd, from: peer, to, hops: 0 });
         }

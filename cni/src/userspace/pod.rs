@@ -124,7 +124,7 @@ impl PodNet {
         let Some(Sink::Tcp(queue)) = self.sink(to, Protocol::Tcp) else {
             return Ok(Err(self.unheard(to, fd)));
         };
-        match queue.try_send(Incoming { fd, peer: from, local: to }) {
+        match queue.try_send(Box::new(Incoming { fd, peer: from, local: to })) {
             Ok(()) => Ok(Ok(Reached::Queued)),
             Err(mpsc::error::TrySendError::Full(back)) => Err(Call { fd: back.fd, from, to, hops }),
             Err(mpsc::error::TrySendError::Closed(back)) => Ok(Err(self.unheard(to, back.fd))),
@@ -145,7 +145,7 @@ impl PodNet {
         let room = fabric.clock().timeout(fabric.config().connect_timeout, queue.reserve()).await;
         match room {
             Ok(Ok(place)) => {
-                place.send(Incoming { fd: call.fd, peer: call.from, local: call.to });
+                place.send(Box::new(Incoming { fd: call.fd, peer: call.from, local: call.to }));
                 Ok(Reached::Queued)
             }
             Ok(Err(_closed)) => Err(self.unheard(call.to, call.fd)),

@@ -19,7 +19,7 @@ const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 /// Where what arrives at a port goes.
 #[derive(Clone)]
 pub(super) enum Sink {
-    Tcp(mpsc::Sender<Incoming>),
+    Tcp(mpsc::Sender<Box<Incoming>>),
     Udp(Arc<dyn DatagramSink>),
 }
 

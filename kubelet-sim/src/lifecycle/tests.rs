@@ -50,7 +50,7 @@ fn check(policy: &str, containers: &str, expected: &str) {
             b's' => init.push(json!({"name": name, "restartPolicy": "Always"})),
             _ => main.push(json!({"name": name})),
         }
-        records.insert(name.into(), record(state.chars().next().expect("a state")));
+        records.insert(name, record(state.chars().next().expect("a state")));
     }
     let pod: Pod = serde_json::from_value(json!({
         "spec": {"restartPolicy": policy, "initContainers": init, "containers": main}
@@ -208,8 +208,8 @@ fn a_hook_holds_up_all_others_and_a_killed_run_waits_for_the_one_before() {
     // Killed at 100 by a probe; the run before had ended at 90, its back-off is 10 seconds.
     let before = Ended { at: Duration::from_secs(90), ..record('1').ended().unwrap().clone() };
     let killed = Record { must_restart: true, last: Some(before), ..record('c') };
-    records.insert("a".into(), killed);
-    records.insert("b".into(), record('r'));
+    records.insert("a", killed);
+    records.insert("b", record('r'));
     let now = Duration::from_secs(101);
     assert_eq!(plan(&pod, &records, now), [Action::Start("a".into())]);
 }
@@ -224,7 +224,7 @@ fn ephemeral_containers_run_once_and_wait_for_nothing() {
     let mut records = Records::from([("i".into(), record('r'))]);
     assert_eq!(plan(&pod, &records, Duration::ZERO), [Action::Start("e".into())]);
     for state in ['r', '0', '1'] {
-        records.insert("e".into(), record(state));
+        records.insert("e", record(state));
         assert_eq!(plan(&pod, &records, Duration::ZERO), [], "{state}");
     }
 }

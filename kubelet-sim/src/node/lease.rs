@@ -30,7 +30,7 @@ pub(crate) async fn keep_lease(client: Client, clock: Clock, node: Node, own: Ow
     let name = node.metadata.name.clone().unwrap_or_default();
     loop {
         own.speaks().await;
-        match renew(&client, &clock, &node, &name).await {
+        match Box::pin(renew(&client, &clock, &node, &name)).await {
             Ok(()) => clock.sleep_until(next_beat(&name, clock.monotonic())).await,
             Err(status) => {
                 tracing::debug!(node = %name, %status, "cannot renew the lease");

@@ -221,7 +221,7 @@ impl Reporter {
             if self.own.simulation().silent {
                 continue;
             }
-            match self.report().await {
+            match Box::pin(self.report()).await {
                 Ok(node) => {
                     pause.reset();
                     self.seen(node);

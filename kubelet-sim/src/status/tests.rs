@@ -72,7 +72,7 @@ fn pod_of(policy: &str, containers: &str, whole: Whole) -> (Pod, Records) {
             b's' => init.push(json!({"name": name, "image": "nginx", "restartPolicy": "Always"})),
             _ => main.push(json!({"name": name, "image": "nginx"})),
         }
-        records.insert(name.into(), record(state.chars().next().expect("a state")));
+        records.insert(name, record(state.chars().next().expect("a state")));
     }
     let mut pod = json!({
         "metadata": {"generation": 3},

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use apimachinery::api::core::{Container, Probe};
 use client::events::EventType;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +53,14 @@ pub(super) async fn next(
             None => std::future::pending().await,
         },
         None => std::future::pending().await,
+    }
+}
+
+fn probe(spec: &Container, kind: Kind) -> Option<&Probe> {
+    match kind {
+        Kind::Startup => spec.startup_probe.as_ref(),
+        Kind::Readiness => spec.readiness_probe.as_ref(),
+        Kind::Liveness => spec.liveness_probe.as_ref(),
     }
 }
 
@@ -111,6 +120,9 @@ impl PodWorker {
 
     pub(super) fn start_probes(&mut self, name: &str, kinds: &[Kind]) {
         let Some(spec) = self.spec(name) else { return };
+        if !kinds.iter().any(|kind| probe(&spec, *kind).is_some()) {
+            return;
+        }
         let running = self.shared.read().containers.get(name).cloned();
         let (Some(running), Some(sandbox)) = (running, &self.sandbox) else { return };
         let target = probes::Target {
@@ -123,12 +135,11 @@ impl PodWorker {
         let reports = self.reports.get_or_insert_with(|| mpsc::channel(REPORTS)).0.clone();
         let tasks = self.probe_tasks.entry(name.to_owned()).or_default();
         for kind in kinds {
-            let (probe, token) = match kind {
-                Kind::Startup => (&spec.startup_probe, &tasks.vital),
-                Kind::Readiness => (&spec.readiness_probe, &tasks.all),
-                Kind::Liveness => (&spec.liveness_probe, &tasks.vital),
+            let Some(probe) = probe(&spec, *kind).cloned() else { continue };
+            let token = match kind {
+                Kind::Startup | Kind::Liveness => &tasks.vital,
+                Kind::Readiness => &tasks.all,
             };
-            let Some(probe) = probe.clone() else { continue };
             let task = probes::run(target.clone(), *kind, probe, reports.clone());
             let token = token.clone();
             self.tasks.spawn(async move {

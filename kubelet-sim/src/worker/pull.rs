@@ -30,7 +30,7 @@ impl PodWorker {
             Err(Missing { reason, message, retry_at }) => {
                 let text = format!("Error: {reason}");
                 self.container_event(&spec.name, EventType::Warning, "Failed", &text);
-                let record = self.records.entry(spec.name.clone()).or_default();
+                let record = self.records.get_or_default(&spec.name);
                 record.problem = Some((reason.to_owned(), message));
                 record.retry_at = Some(retry_at);
                 None

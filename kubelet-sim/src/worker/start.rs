@@ -47,7 +47,7 @@ impl PodWorker {
         }
         let Some(spec) = self.spec(name) else { return false };
         let simulation = PodSimulation::of(&self.pod).container(name);
-        let record = self.records.entry(name.to_owned()).or_default();
+        let record = self.records.get_or_default(name);
         record.tried = spec.image.clone().unwrap_or_default();
         if self.delayed(name, simulation.start_delay) {
             return false;
@@ -56,7 +56,7 @@ impl PodWorker {
         match self.create(&spec, image).await {
             Ok(container) => {
                 let before = self.records.get(name).cloned().unwrap_or_default();
-                let record = self.records.entry(name.to_owned()).or_default();
+                let record = self.records.get_or_default(name);
                 next_run(record, &self.node.clock, spec.image.as_deref().unwrap_or_default());
                 record.image_id = container.image().id();
                 self.container_event(name, EventType::Normal, "Created", "Container created");
@@ -74,7 +74,7 @@ impl PodWorker {
                 let retry = self.node.clock.monotonic() + RETRY;
                 let text = format!("Error: {message}");
                 self.container_event(name, EventType::Warning, "Failed", &text);
-                let record = self.records.entry(name.to_owned()).or_default();
+                let record = self.records.get_or_default(name);
                 record.problem = Some((reason.to_owned(), message));
                 record.retry_at = Some(retry);
                 false
@@ -85,7 +85,7 @@ impl PodWorker {
     /// Holds a start up once, as the pod asks; whether it is held up now.
     fn delayed(&mut self, name: &str, delay: Option<Duration>) -> bool {
         let now = self.node.clock.monotonic();
-        let record = self.records.entry(name.to_owned()).or_default();
+        let record = self.records.get_or_default(name);
         let Some(delay) = delay.filter(|_| !record.delayed) else { return false };
         record.delayed = true;
         record.retry_at = Some(now + delay);
@@ -272,7 +272,7 @@ impl PodWorker {
         let id = run_id(container);
         let code = exit.code;
         let at = self.node.clock.monotonic();
-        let record = self.records.entry(spec.name.clone()).or_default();
+        let record = self.records.get_or_default(&spec.name);
         record.state = State::Terminated(ended(exit, at, id));
         if restarts(&self.pod, spec, record, code) {
             record.problem = Some(("RunContainerError".to_owned(), message.to_owned()));
@@ -306,7 +306,7 @@ impl PodWorker {
     /// Finds the logs of the runs before the node's reboot: they can be read until the next run begins, and then as
     /// the previous ones.
     pub(super) fn recall_logs(&self) {
-        for (name, record) in &self.records {
+        for (name, record) in self.records.iter() {
             if self.existing_log(name, record.restarts).is_some() {
                 self.remember_log(name, record.restarts);
             }
@@ -325,7 +325,7 @@ impl PodWorker {
         let now = self.node.clock.monotonic();
         self.shared.write().containers.insert(name.clone(), container.clone());
         let hook = spec.lifecycle.as_ref().and_then(|l| l.post_start.clone());
-        let record: &mut Record = self.records.entry(name.clone()).or_default();
+        let record: &mut Record = self.records.get_or_default(&name);
         record.state = State::Running { started_at: self.node.clock.now(), id: run.clone() };
         record.started = spec.startup_probe.is_none();
         record.ready_at = simulation.ready_delay.map(|delay| now + delay);
