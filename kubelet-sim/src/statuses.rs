@@ -84,15 +84,15 @@ impl Statuses {
         let foreign = version_of(pod) > slot.version;
         if foreign {
             slot.version = version_of(pod);
-            let seen = own_part(&pod.status);
-            // Our own write come back: one text for both.
-            slot.sent = if seen == slot.wanted { slot.wanted.clone() } else { seen };
+            slot.sent = own_part(&pod.status);
         }
-        if (slot.wanted == wanted && !foreign) || (slot.wanted.is_empty() && slot.sent == wanted) {
-            slot.wanted = if slot.sent == wanted { slot.sent.clone() } else { wanted };
+        let idle =
+            (slot.wanted == wanted && !foreign) || (slot.wanted.is_empty() && slot.sent == wanted);
+        // Most of the time they are the same: one text for both.
+        slot.wanted = if slot.sent == wanted { slot.sent.clone() } else { wanted };
+        if idle {
             return;
         }
-        slot.wanted = wanted;
         drop(slots);
         self.0.queue.add(uid);
     }
