@@ -9,7 +9,7 @@ use std::{
 use tempfile::TempDir;
 use tests::{eventually, http};
 
-use crate::support::{field, project};
+use crate::support::{field, project, size};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -42,6 +42,12 @@ impl User {
     fn run(&self, line: &str) -> Output {
         let (program, args) = line.split_once(' ').unwrap();
         self.command(program, args).output().unwrap()
+    }
+
+    /// What a program prints whose arguments have spaces.
+    fn output(&self, program: &str, args: &[&str]) -> String {
+        let output = self.command(program, "").args(args).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// What a command that must succeed prints.
@@ -167,21 +173,38 @@ async fn two_clusters_and_one_node_port() {
     }
 }
 
-/// `kill -9` of the supervisor: its pipe closes, and nothing is left over.
+/// `kill -9` of the supervisor while a Deployment is scaled and rolled out, again and again: its pipe closes, nothing is
+/// left over, and the next `up` has what was asked for last, once.
 #[tokio::test]
 async fn nothing_outlives_the_supervisor() {
     let mut user = User::new();
     user.up("orphan", 2);
     let state = user.state("orphan");
-    assert!(processes_of(&state).len() >= 7, "{:?}", processes_of(&state));
-    let lock = std::fs::read_to_string(state.join("lock")).unwrap();
-    let pid = rustix::process::Pid::from_raw(lock.trim().parse().unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    eventually("no process left", PATIENCE, async || {
-        let left = processes_of(&state);
-        if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
-    })
-    .await;
-    user.up("orphan", 2);
-    assert!(user.ok("kubectl-mini get nodes").contains("node-2   Ready"));
+    let manifest = user.home.path().join("web.yaml");
+    std::fs::write(&manifest, crate::support::whoami("web", 1, None)).unwrap();
+    user.ok(&format!("kubectl-mini apply -f {}", manifest.display()));
+    for round in 1..=size(2, 10) {
+        let replicas = 1 + round % 3;
+        user.ok(&format!("kubectl-mini scale deployment web --replicas {replicas}"));
+        user.ok(&format!("kubectl-mini set env deployment web ROUND={round}"));
+        assert!(processes_of(&state).len() >= 7, "{:?}", processes_of(&state));
+        let lock = std::fs::read_to_string(state.join("lock")).unwrap();
+        let pid = rustix::process::Pid::from_raw(lock.trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        eventually("no process left", PATIENCE, async || {
+            let left = processes_of(&state);
+            if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
+        })
+        .await;
+        user.up("orphan", 2);
+        assert!(user.ok("kubectl-mini get nodes").contains("node-2   Ready"));
+        user.ok("kubectl-mini rollout status deployment web --timeout 60s");
+        eventually("the pods that were asked for, and no other", PATIENCE, async || {
+            let path = "jsonpath={range .items[*]}{.spec.containers[0].env[0].value}:{.status.phase} {end}";
+            let pods = user.output("kubectl-mini", &["get", "pods", "-o", path]);
+            let expected = format!("{round}:Running ").repeat(replicas);
+            if pods == expected { Ok(()) } else { Err(format!("{pods:?}, not {expected:?}")) }
+        })
+        .await;
+    }
 }
