@@ -94,14 +94,15 @@ impl Shutdown {
     {
         let crashed = Arc::clone(&self.crashed);
         let whole = self.whole.as_ref().unwrap_or(&self.token).clone();
-        self.tasks.spawn(async move {
+        // Not awaited in a block, which would have room for the task twice.
+        self.tasks.spawn(AssertUnwindSafe(task).catch_unwind().map(move |ended| {
             // The panic hook has already written message and place.
-            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+            if ended.is_err() {
                 error!(task = name, "task panicked, shutting down");
                 let _ = crashed.set(name);
                 whole.cancel();
             }
-        });
+        }));
     }
 
     /// Waits until the end has begun and all tasks have ended, for these at most `grace`.

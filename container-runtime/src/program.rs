@@ -25,7 +25,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cni::network::Sandbox;
 use component_base::clock::Clock;
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -80,8 +80,8 @@ where
     Fut::Output: Into<ExitStatus>,
 {
     fn run(&self, context: ContainerContext) -> BoxFuture<'static, ExitStatus> {
-        let future = self(context);
-        Box::pin(async move { future.await.into() })
+        // Not awaited in a block, which would have room for the future twice.
+        Box::pin(self(context).map(Into::into))
     }
 }
 

@@ -80,13 +80,24 @@ const BOXED_EXCEPT: &[(&str, &[&str])] = &[
     ("VolumeProjection", &[]),
 ];
 
+/// Members that are large and that most objects are without: every pod would have room for them.
+const LARGE: &[&str] = &[
+    "affinity",
+    "lifecycle",
+    "livenessProbe",
+    "readinessProbe",
+    "securityContext",
+    "startupProbe",
+    "valueFrom",
+];
+
 /// Returns whether the view of a struct holds this optional member in a `Box`.
 #[must_use]
 pub fn boxed(strukt: &str, field: &Field) -> bool {
     let rare = BOXED_EXCEPT
         .iter()
         .any(|(name, except)| *name == strukt && !except.contains(&field.json.as_str()));
-    let large = matches!(field.json.as_str(), "lifecycle" | "valueFrom");
+    let large = LARGE.contains(&field.json.as_str());
     field.optional && matches!(field.ty, Type::Struct(_)) && (rare || large)
 }
 

@@ -6,6 +6,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, ready},
+};
 use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use http_body_util::Full;
 
@@ -80,18 +84,19 @@ pub(super) fn image() -> ImageDefinition {
     .megabytes(72)
 }
 
-/// The image's `/docker-entrypoint.sh`: runs its arguments.
-async fn entrypoint(mut context: ContainerContext) -> ExitStatus {
+/// The image's `/docker-entrypoint.sh`: becomes its arguments, as `exec` does.
+fn entrypoint(mut context: ContainerContext) -> BoxFuture<'static, ExitStatus> {
     context.args.remove(0);
-    let Some(command) = context.args.first() else { return ExitStatus(1) };
+    let Some(command) = context.args.first() else { return ready(ExitStatus(1)).boxed() };
     match launch::find(&context, command) {
-        Ok(program) => program.run(context).await,
-        Err(error) => {
+        Ok(program) => program.run(context),
+        Err(error) => async move {
             let name = &context.args[0];
             let line = format!("/docker-entrypoint.sh: 47: exec: {name}: not found\n");
             let _ = context.stderr.write_all(line).await;
             ExitStatus(error.exit_code())
         }
+        .boxed(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cni::network::Sandbox;
-use futures::FutureExt;
+use futures::{FutureExt, future::BoxFuture};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -333,7 +333,14 @@ impl Container {
         let process = shared.processes.add(&context.args, shared.signals.clone(), kill);
         shared.state.send_replace(ContainerState::Running { started_at: now });
         let tracker = shared.runtime.tracker.clone();
-        tracker.spawn(run(shared, program, context, process, now));
+        let ending = Ending {
+            shared,
+            stderr: context.stderr.clone(),
+            files: context.files.clone(),
+            message_path: context.termination_message_path.clone(),
+            started_at: now,
+        };
+        tracker.spawn(run(ending, begin(&*program, context), process));
         Ok(())
     }
 
@@ -426,17 +433,18 @@ pub struct AttachSession {
     pub tty: bool,
 }
 
-async fn run(
+/// What a container's end needs to know.
+struct Ending {
     shared: Arc<Shared>,
-    program: Arc<dyn Program>,
-    context: ContainerContext,
-    process: Entry,
+    stderr: Output,
+    files: FileSystem,
+    message_path: Arc<str>,
     started_at: Timestamp,
-) {
-    let stderr = context.stderr.clone();
-    let files = context.files.clone();
-    let message_path = context.termination_message_path.clone();
-    let status = run_to_end(&shared.tasks, &*program, context, &stderr).await;
+}
+
+async fn run(ending: Ending, begun: Begun, process: Entry) {
+    let status = run_to_end(&ending.shared.tasks, begun, &ending.stderr).await;
+    let Ending { shared, files, message_path, started_at, .. } = ending;
     drop(process);
     shared.tasks.kill();
     shared.tasks.gone().await;
@@ -448,16 +456,17 @@ async fn run(
     shared.state.send_replace(ContainerState::Exited(exit));
 }
 
+/// A Program's future, or the panic that it gave in place of one.
+pub(super) type Begun = std::thread::Result<BoxFuture<'static, ExitStatus>>;
+
+/// Makes a Program's future. `run` itself is the Program's code too and may panic.
+pub(super) fn begin(program: &dyn Program, context: ContainerContext) -> Begun {
+    std::panic::catch_unwind(AssertUnwindSafe(|| program.run(context)))
+}
+
 /// Runs a Program until it returns, panics or is killed; its future is gone afterwards.
-pub(super) async fn run_to_end(
-    tasks: &Tasks,
-    program: &dyn Program,
-    context: ContainerContext,
-    stderr: &Output,
-) -> ExitStatus {
-    // `run` itself is the Program's code too and may panic before it gives a future.
-    let started = std::panic::catch_unwind(AssertUnwindSafe(|| program.run(context)));
-    let ended = match started {
+pub(super) async fn run_to_end(tasks: &Tasks, begun: Begun, stderr: &Output) -> ExitStatus {
+    let ended = match begun {
         Ok(future) => {
             let mut future = AssertUnwindSafe(future).catch_unwind();
             tokio::select! {
@@ -477,7 +486,8 @@ pub(super) async fn run_to_end(
                 .or_else(|| panic.downcast_ref::<String>().cloned())
                 .unwrap_or_else(|| "unknown cause".to_owned());
             // The log may be unwritable; the exit code tells of the panic all the same.
-            let _ = stderr.write_all(format!("thread 'main' panicked: {message}\n")).await;
+            let text = format!("thread 'main' panicked: {message}\n");
+            let _ = Box::pin(stderr.write_all(text)).await;
             ExitStatus::PANIC
         }
     }

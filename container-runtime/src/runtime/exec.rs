@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::container::{Container, ContainerState, run_to_end};
+use super::container::{Container, ContainerState, begin, run_to_end};
 use crate::launch::{self, LaunchError};
 use crate::program::{ExitStatus, Signals};
 use crate::stdio::{Input, Output};
@@ -141,7 +141,7 @@ impl Container {
             let status = tokio::select! {
                 biased;
                 () = session_kill.cancelled() => ExitStatus::KILLED,
-                status = run_to_end(&tasks, &*program, context, &stderr) => status,
+                status = run_to_end(&tasks, begin(&*program, context), &stderr) => status,
             };
             drop(process);
             // A client that left does not want to know.

@@ -58,9 +58,9 @@ pub(super) async fn next(
 
 fn probe(spec: &Container, kind: Kind) -> Option<&Probe> {
     match kind {
-        Kind::Startup => spec.startup_probe.as_ref(),
-        Kind::Readiness => spec.readiness_probe.as_ref(),
-        Kind::Liveness => spec.liveness_probe.as_ref(),
+        Kind::Startup => spec.startup_probe.as_deref(),
+        Kind::Readiness => spec.readiness_probe.as_deref(),
+        Kind::Liveness => spec.liveness_probe.as_deref(),
     }
 }
 
