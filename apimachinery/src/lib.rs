@@ -7,6 +7,7 @@
 //! **Invariant**: pure. No tokio, no I/O, no clock, no randomness; whoever needs "now" passes it in.
 
 pub mod api;
+pub mod cel;
 pub mod duration;
 pub mod field;
 pub mod fields;
@@ -24,6 +25,7 @@ pub mod quantity;
 pub mod resource;
 pub mod schema;
 pub mod status;
+pub mod structural;
 pub mod taints;
 pub mod time;
 pub mod validation;

@@ -4,6 +4,7 @@
 //! acts on yet stand in the table with `served: false`, so that a name like `ing` resolves to
 //! `no matches for kind "Ingress" in version "networking.k8s.io/v1"` instead of to nothing.
 
+pub mod dynamic;
 mod table;
 
 pub use table::*;
@@ -32,6 +33,8 @@ pub struct ResourceInfo {
     pub version: &'static str,
     /// `Pod`.
     pub kind: &'static str,
+    /// The kind of lists; empty: the kind with `List`.
+    pub list: &'static str,
     /// Plural, as in paths: `pods`.
     pub resource: &'static str,
     /// `pod`.
@@ -78,7 +81,7 @@ impl ResourceInfo {
     /// `PodList`.
     #[must_use]
     pub fn list_kind(&self) -> String {
-        format!("{}List", self.kind)
+        if self.list.is_empty() { format!("{}List", self.kind) } else { self.list.to_owned() }
     }
 
     /// Whether an object's `apiVersion` and `kind` are this resource's.
@@ -150,6 +153,15 @@ pub fn find_object_kind(api_version: &str, kind: &str) -> Option<&'static Resour
 /// Served resources come first, then the table's order: Kubernetes' group priorities.
 #[must_use]
 pub fn resolve(name: &str) -> Option<&'static ResourceInfo> {
+    resolve_among(RESOURCES.iter().copied(), name)
+}
+
+/// As [`resolve`], among these resources.
+#[must_use]
+pub fn resolve_among(
+    resources: impl Iterator<Item = &'static ResourceInfo>,
+    name: &str,
+) -> Option<&'static ResourceInfo> {
     let name = name.to_ascii_lowercase();
     let (base, rest) = name.split_once('.').unwrap_or((&name, ""));
     let matches = |r: &ResourceInfo| {
@@ -161,7 +173,7 @@ pub fn resolve(name: &str) -> Option<&'static ResourceInfo> {
             || (r.group.is_empty() && (rest == r.version || rest == format!("{}.", r.version)));
         named && grouped
     };
-    let mut found = RESOURCES.iter().copied().filter(|r| matches(r));
+    let mut found = resources.filter(|r| matches(r));
     let first = found.next()?;
     Some(if first.served { first } else { found.find(|r| r.served).unwrap_or(first) })
 }

@@ -21,6 +21,8 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 pub use self::check::{Checked, check, check_all};
 pub use self::problem::Problem;
 pub use self::prune::prune;
@@ -45,6 +47,8 @@ pub struct Struct {
     pub fields: Cow<'static, [Field]>,
     /// Whether server-side apply owns and replaces it as a whole.
     pub atomic: bool,
+    /// Whether it may have fields that are not listed; they are merged as their values turn out.
+    pub open: bool,
 }
 
 /// A field of a struct.
@@ -117,8 +121,8 @@ pub enum ListType {
 pub enum Keys {
     /// Part of the program.
     Static(&'static [&'static str]),
-    /// Made at run time.
-    Owned(Vec<String>),
+    /// Made at run time, with the defaults of the fields.
+    Owned(Vec<(String, Option<Value>)>),
 }
 
 /// The patch strategy and merge key of a field (`patchStrategy`, `patchMergeKey`).
@@ -174,6 +178,12 @@ pub fn definitions() -> impl Iterator<Item = (&'static str, &'static Struct)> {
 /// The text is that of Kubernetes' API, under the Apache License 2.0.
 pub static DESCRIPTIONS: &[u8] = include_bytes!("schema/descriptions.zz");
 
+/// The schema of `ObjectMeta`, which every kind has, known or not.
+#[must_use]
+pub fn object_meta() -> &'static Struct {
+    &table::meta::V1_OBJECT_META
+}
+
 /// The schema of `DeleteOptions`, which is a body of requests in all groups.
 #[must_use]
 pub fn delete_options() -> &'static Struct {
@@ -184,13 +194,13 @@ impl Struct {
     /// Builds a struct whose fields are merged one by one.
     const fn granular(go_type: &'static str, fields: &'static [Field]) -> Self {
         let (go_type, fields) = (Cow::Borrowed(go_type), Cow::Borrowed(fields));
-        Self { go_type, fields, atomic: false }
+        Self { go_type, fields, atomic: false, open: false }
     }
 
     /// Builds a struct that is replaced as a whole.
     const fn atomic(go_type: &'static str, fields: &'static [Field]) -> Self {
         let (go_type, fields) = (Cow::Borrowed(go_type), Cow::Borrowed(fields));
-        Self { go_type, fields, atomic: true }
+        Self { go_type, fields, atomic: true, open: false }
     }
 
     /// Finds a field by its JSON name.
@@ -198,6 +208,12 @@ impl Struct {
     pub fn field(&self, name: &str) -> Option<&Field> {
         let index = self.fields.binary_search_by(|field| (*field.name).cmp(name)).ok()?;
         Some(&self.fields[index])
+    }
+
+    /// The field of that name, or, in an open struct, what stands for one that is not listed.
+    #[must_use]
+    pub fn field_or_open(&self, name: &str) -> Option<&Field> {
+        self.field(name).or_else(|| self.open.then_some(&UNLISTED))
     }
 
     /// The name without Go's package.
@@ -232,7 +248,25 @@ impl Field {
     }
 }
 
+/// A value without a schema: objects are merged entry by entry, anything else as a whole.
+static DEDUCED: Shape = Shape::Map(Shared::Static(&DEDUCED));
+
+/// A field that an open struct does not list.
+static UNLISTED: Field = Field::plain("", Shape::Map(Shared::Static(&DEDUCED)));
+
 impl Shape {
+    /// A value of any type; objects are merged entry by entry.
+    #[must_use]
+    pub fn deduced() -> Self {
+        Self::Map(Shared::Static(&DEDUCED))
+    }
+
+    /// Whether this is [`Shape::deduced`].
+    #[must_use]
+    pub fn is_deduced(&self) -> bool {
+        matches!(self, Self::Map(Shared::Static(item)) if std::ptr::eq(*item, &raw const DEDUCED))
+    }
+
     /// The struct that this is.
     #[must_use]
     pub fn as_struct(&self) -> Option<&Struct> {
@@ -252,11 +286,20 @@ impl ListType {
 impl Keys {
     /// The names.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        let (fixed, owned): (&[&str], &[String]) = match self {
+        let (fixed, owned): (&[&str], &[(String, Option<Value>)]) = match self {
             Self::Static(keys) => (keys, &[]),
             Self::Owned(keys) => (&[], keys),
         };
-        fixed.iter().copied().chain(owned.iter().map(String::as_str))
+        fixed.iter().copied().chain(owned.iter().map(|(name, _)| name.as_str()))
+    }
+
+    /// The value that a key has where an item does not give it, as far as the schema tells.
+    #[must_use]
+    pub fn default_of(&self, name: &str) -> Option<&Value> {
+        match self {
+            Self::Static(_) => None,
+            Self::Owned(keys) => keys.iter().find(|(key, _)| key == name)?.1.as_ref(),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! decides nothing.
 
 pub mod grpc;
+pub(crate) mod live;
 pub mod openapi;
 pub mod rest;
 

@@ -18,7 +18,10 @@ mod write;
 
 use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
-use apimachinery::{resource::ResourceInfo, status::Status};
+use apimachinery::{
+    resource::{self, ResourceInfo},
+    status::Status,
+};
 use bytes::Bytes;
 use component_base::metrics::Registry;
 use futures::FutureExt;
@@ -27,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::FactFinder,
+    apiextensions::Definitions,
     authentication::accounts::Accounts,
     authorization::Authorizer,
     metrics::RequestMetrics,
@@ -119,6 +123,8 @@ pub struct Handler {
     reads: Semaphore,
     writes: Semaphore,
     shutdown: CancellationToken,
+    /// The resources that CustomResourceDefinitions define.
+    pub(crate) definitions: Arc<Definitions>,
 }
 
 impl Handler {
@@ -139,6 +145,7 @@ impl Handler {
             })
             .collect();
         Self {
+            definitions: Arc::new(Definitions::new(deps.clone())),
             facts: FactFinder::new(deps.storage.clone(), deps.clock.clone()),
             deps,
             stores,
@@ -167,6 +174,20 @@ impl Handler {
         )
     )]
     pub async fn handle(
+        &self,
+        context: &RequestContext,
+        request: Request,
+    ) -> Result<Answer, Status> {
+        let answer = self.answer(context, request).await;
+        if answer.is_ok() && defines(context) {
+            // What is defined is served, or is no more, when the answer is there.
+            self.definitions.catch_up().await;
+        }
+        answer
+    }
+
+    /// [`Handler::handle`], which does not wait for what a definition leads to.
+    pub(crate) async fn answer(
         &self,
         context: &RequestContext,
         request: Request,
@@ -227,14 +248,15 @@ impl Handler {
             self.authorize(context, &request).await?;
             return self.review(context, request).await;
         }
-        let store = self.store(context.resource)?;
+        let store = &self.store(context.resource)?;
         self.authorize(context, &request).await?;
         check_verb(context)?;
         if context.resource.group == RBAC_GROUP && !matches!(request, Request::Get { .. }) {
             // What somebody may grant depends on what they hold now.
             self.authorizer.refresh().await.map_err(|e| storage_error(store.info, &e))?;
         }
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<String> =
+            store.strategy.deprecation().map(ToOwned::to_owned).into_iter().collect();
         let reply = match request {
             Request::Get { resource_version } => {
                 self.get(store, context, &resource_version).await?
@@ -254,8 +276,35 @@ impl Handler {
         Ok(Answer { reply, warnings })
     }
 
-    fn store(&self, info: &ResourceInfo) -> Result<&Arc<Store>, Status> {
-        self.stores.get(&(info.group, info.resource)).ok_or_else(Status::resource_not_found)
+    fn store(&self, info: &'static ResourceInfo) -> Result<Arc<Store>, Status> {
+        match self.stores.get(&(info.group, info.resource)) {
+            Some(store) => Ok(store.clone()),
+            None => self.definitions.store(info).ok_or_else(Status::resource_not_found),
+        }
+    }
+
+    /// The resource that is served under these names, built in or defined.
+    #[must_use]
+    pub fn find(
+        &self,
+        group: &str,
+        version: &str,
+        resource: &str,
+    ) -> Option<&'static ResourceInfo> {
+        match resource::find(group, version, resource) {
+            Some(info) if info.served => Some(info),
+            _ => self.definitions.find(group, version, resource),
+        }
+    }
+
+    /// The time.
+    pub(crate) fn clock(&self) -> &component_base::clock::Clock {
+        &self.deps.clock
+    }
+
+    /// Where everything is stored.
+    pub(crate) fn storage(&self) -> &dyn crate::storage::Storage {
+        &*self.deps.storage
     }
 
     fn shaper(&self, store: &Store, context: &RequestContext) -> Shaper {
@@ -267,6 +316,13 @@ impl Handler {
 struct Entered<'a> {
     _place: Option<tokio::sync::SemaphorePermit<'a>>,
     _counted: Option<crate::metrics::InFlight>,
+}
+
+/// Whether a request changes a definition.
+fn defines(context: &RequestContext) -> bool {
+    std::ptr::eq(context.resource, &raw const resource::CUSTOM_RESOURCE_DEFINITIONS)
+        && !context.dry_run
+        && !matches!(context.verb, Verb::Get | Verb::List | Verb::Watch)
 }
 
 /// The resource, or its subresource, has the verb.

@@ -21,6 +21,7 @@
 //! to the registry but the chain.
 
 mod admission;
+mod apiextensions;
 pub mod authentication;
 pub mod authorization;
 mod bootstrap;
@@ -57,6 +58,7 @@ use crate::{
     authorization::Authorizer,
     faces::{
         grpc::GrpcFace,
+        live::Live,
         openapi::OpenApi,
         rest::{RestFace, discovery::Discovery},
     },
@@ -245,8 +247,8 @@ impl Server {
                 move || store.failure().map_or(Ok(()), Err)
             });
         let port = address.map_or(6443, |address| address.port());
-        let discovery = Arc::new(Discovery::default());
         let openapi = Arc::new(OpenApi::default());
+        let discovery = Arc::new(Live::new(Discovery::new));
         let health = health::router(&checks, config.metrics);
         let rest = RestFace::new(
             handler.clone(),
@@ -301,6 +303,12 @@ impl Server {
         let authorizer = self.authorizer.clone();
         let followed = shutdown.token().clone();
         shutdown.spawn("access policy", async move { authorizer.follow(followed).await });
+        let definitions = self.handler.definitions.clone();
+        definitions.load().await?;
+        let (handler, followed) = (self.handler.clone(), shutdown.clone());
+        shutdown.spawn("custom resource definitions", async move {
+            definitions.follow(&handler, &followed).await;
+        });
         self.bootstrapped.store(true, Ordering::Release);
         if let Some(address) = self.address {
             tracing::info!(%address, "serving");

@@ -31,6 +31,7 @@ pub(crate) const fn pseudo_resource(
         group,
         version: "v1",
         kind,
+        list: "",
         resource,
         singular: "",
         short_names: &[],

@@ -14,7 +14,7 @@ use std::{
     path::PathBuf,
 };
 
-use apimachinery::status::Status;
+use apimachinery::{resource::ResourceInfo, status::Status};
 use client::Client;
 use component_base::{
     clock::Clock,
@@ -98,6 +98,7 @@ pub struct Context {
     kubeconfig: OnceCell<Kubeconfig>,
     resolved: OnceCell<Resolved>,
     client: OnceCell<Client>,
+    discovered: OnceCell<Vec<&'static ResourceInfo>>,
     warnings: Cell<usize>,
 }
 
@@ -115,8 +116,20 @@ impl Context {
             kubeconfig: OnceCell::new(),
             resolved: OnceCell::new(),
             client: OnceCell::new(),
+            discovered: OnceCell::new(),
             warnings: Cell::new(0),
         }
+    }
+
+    /// What the server is known to serve, if it was asked.
+    #[must_use]
+    pub fn discovered(&self) -> Option<&[&'static ResourceInfo]> {
+        self.discovered.get().map(Vec::as_slice)
+    }
+
+    /// Notes what the server serves; the first answer counts.
+    pub(crate) fn learn(&self, served: Vec<&'static ResourceInfo>) {
+        self.discovered.get_or_init(|| served);
     }
 
     /// Prints on standard output.

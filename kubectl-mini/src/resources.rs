@@ -32,26 +32,48 @@ pub async fn resolve_type(
     name: &str,
 ) -> Result<&'static ResourceInfo, CommandError> {
     // kubectl asks the server, so that a kubeconfig that leads nowhere is the first error.
-    let client = context.client()?;
+    context.client()?;
     if let Some(info) = resource::resolve(name).filter(|info| info.served) {
         return Ok(info);
     }
-    context.request(client.discovery()).await?;
+    let served = discover(context).await?;
+    if let Some(info) = resource::resolve_among(served.iter().copied(), name) {
+        return Ok(info);
+    }
     let base = name.split('.').next().unwrap_or_default();
     Err(CommandError::NoResourceType(base.to_owned()))
 }
 
-/// Finds a manifest's type.
+/// What the server serves, asked once: defined kinds are known to nobody else.
+///
+/// # Errors
+/// The server's.
+pub async fn discover(context: &Context) -> Result<&[&'static ResourceInfo], CommandError> {
+    if context.discovered().is_none() {
+        let served = context.request(context.client()?.discover()).await?;
+        context.learn(served);
+    }
+    Ok(context.discovered().unwrap_or_default())
+}
+
+/// Finds a manifest's type: a built-in one, or one that [`discover`] has told of.
 ///
 /// # Errors
 /// When the server has no such kind.
-pub fn type_of(object: &Object) -> Result<&'static ResourceInfo, NoMatch> {
-    resource::find_object_kind(object.api_version(), object.kind())
-        .filter(|info| info.served)
-        .ok_or_else(|| NoMatch {
-            kind: object.kind().to_owned(),
-            api_version: object.api_version().to_owned(),
-        })
+pub fn type_of(context: &Context, object: &Object) -> Result<&'static ResourceInfo, NoMatch> {
+    let defined = || {
+        let served = context.discovered()?.iter().copied();
+        served.into_iter().find(|info| info.is_kind(object.api_version(), object.kind()))
+    };
+    built_in(object).or_else(defined).ok_or_else(|| NoMatch {
+        kind: object.kind().to_owned(),
+        api_version: object.api_version().to_owned(),
+    })
+}
+
+/// The type of an object of a built-in kind.
+pub(crate) fn built_in(object: &Object) -> Option<&'static ResourceInfo> {
+    resource::find_object_kind(object.api_version(), object.kind()).filter(|info| info.served)
 }
 
 /// The server has no such kind.

@@ -23,7 +23,7 @@ pub(super) fn fields_of(object: &Object, schema: &Struct) -> FieldSet {
 fn struct_node(members: &Node, schema: &Struct) -> Node {
     let mut below = Node::new();
     for (name, value) in members {
-        let Some(field) = schema.field(name) else { continue };
+        let Some(field) = schema.field_or_open(name) else { continue };
         // A struct's field is named by what is in it, unless there is nothing in it.
         if let Some(node) =
             finished(below_of(value, kind_of(field)), is_named(value, kind_of(field)))
@@ -39,6 +39,8 @@ fn is_named(value: &Value, kind: Kind<'_>) -> bool {
     match (kind, value) {
         (_, Value::Null) | (Kind::Leaf, _) => true,
         (_, Value::Object(fields)) => fields.is_empty(),
+        // A value without a schema that turns out to be no object.
+        (Kind::Map(_), _) => true,
         _ => false,
     }
 }
@@ -80,7 +82,7 @@ pub(super) fn check(object: &Object, schema: &Struct) -> Result<(), String> {
 fn check_struct(members: &Node, schema: &Struct, path: &str, errors: &mut Vec<String>) {
     for (name, value) in members {
         let path = format!("{path}.{name}");
-        match schema.field(name) {
+        match schema.field_or_open(name) {
             Some(field) => check_value(value, &field.shape, &field.list, &path, errors),
             None => errors.push(format!("{path}: field not declared in schema")),
         }
@@ -98,6 +100,7 @@ fn check_value(
         |what: &str| errors.push(format!("{path}: expected {what}, got {}", got(value)));
     match (shape, value) {
         (_, Value::Null) | (Shape::Any, _) => {}
+        (shape, _) if shape.is_deduced() => {}
         (Shape::String | Shape::Bytes | Shape::Time | Shape::MicroTime, _) => {
             if !value.is_string() {
                 expected("string");

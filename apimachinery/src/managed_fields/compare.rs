@@ -165,7 +165,7 @@ fn fields<'a>(
     changes: &mut Sides,
 ) {
     zip(old, new, |name, ours, theirs| {
-        let Some(field) = schema.field(name) else { return };
+        let Some(field) = schema.field_or_open(name) else { return };
         // Most fields are as they were: that is found without spelling out their steps.
         if ours == theirs {
             return;
@@ -317,7 +317,7 @@ pub(super) fn whole(value: &Value, kind: Kind<'_>) -> Node {
     match (kind, value) {
         (Kind::Struct(schema), Value::Object(members)) => {
             for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
-                if let Some(field) = schema.field(name) {
+                if let Some(field) = schema.field_or_open(name) {
                     let node = whole(value, kind_of(field));
                     below.insert(field_step(name), Value::Object(node));
                 }
@@ -381,9 +381,11 @@ const INLINE: &[(&str, &str)] = &[
 ];
 
 /// Whether a field is a struct that Go always has. Of objects these are all the parts at the top: metadata, spec, status.
+/// A custom resource is no Go struct: of it only the metadata is always there.
 fn is_inline(schema: &Struct, field: &Field, root: bool) -> bool {
     field.shape.as_struct().is_some()
         && (root
+            && (!schema.go_type.is_empty() || field.name == "metadata")
             && !matches!(&*field.name, "series" | "deleteOptions" | "aggregationRule" | "related")
             || INLINE.binary_search(&(schema.name(), &*field.name)).is_ok())
 }

@@ -69,15 +69,19 @@ fn keyed(keys: &Keys, fields: &Map<String, Value>) -> Result<String, String> {
     let mut step = String::with_capacity(32);
     step.push_str("k:{");
     for (index, name) in names.iter().enumerate() {
-        let default = DEFAULTS.iter().find(|(key, _)| key == name);
-        let value = match (fields.get(*name).filter(|value| !value.is_null()), default) {
-            (Some(value), _) => value.to_string(),
-            (None, Some((_, value))) => Value::from(*value).to_string(),
-            (None, None) => {
-                return Err(format!(
-                    "associative list with keys has an element that omits key field {name:?} (and doesn't have default value)"
-                ));
-            }
+        let common = || match keys {
+            Keys::Static(_) => DEFAULTS.iter().find(|(key, _)| key == name).map(|(_, v)| *v),
+            Keys::Owned(_) => None,
+        };
+        let default = || {
+            let own = keys.default_of(name).map(ToString::to_string);
+            own.or_else(|| common().map(|value| Value::from(value).to_string()))
+        };
+        let given = fields.get(*name).filter(|value| !value.is_null()).map(ToString::to_string);
+        let Some(value) = given.or_else(default) else {
+            return Err(format!(
+                "associative list with keys has an element that omits key field {name:?} (and doesn't have default value)"
+            ));
         };
         if index > 0 {
             step.push(',');

@@ -19,7 +19,7 @@ pub(super) fn merge(live: &Object, config: &Object, schema: &Struct) -> Object {
 fn merge_struct(live: &Node, config: &Node, schema: &Struct) -> Node {
     let mut merged = live.clone();
     for (name, value) in config {
-        let of = schema.field(name).map_or(Kind::Leaf, kind_of);
+        let of = schema.field_or_open(name).map_or(Kind::Leaf, kind_of);
         let value = match live.get(name) {
             Some(old) => merge_values(old, value, of),
             None => merge_values(&Value::Null, value, of),
@@ -123,7 +123,7 @@ pub(super) fn remove(object: &Object, fields: &FieldSet, schema: &Struct) -> Obj
 }
 
 fn remove_struct(members: &Node, fields: &Node, schema: &Struct) -> Value {
-    remove_entries(members, fields, |name| schema.field(name).map_or(Kind::Leaf, kind_of))
+    remove_entries(members, fields, |name| schema.field_or_open(name).map_or(Kind::Leaf, kind_of))
 }
 
 /// What is left of entries: null where nothing is.
@@ -172,7 +172,7 @@ fn named(node: &Node, of: &Kind<'_>) -> Node {
     for (at, below) in children(node) {
         let name = at.strip_prefix("f:").unwrap_or_default();
         let (of, is_named) = match of {
-            Kind::Struct(schema) => match schema.field(name) {
+            Kind::Struct(schema) => match schema.field_or_open(name) {
                 Some(field) => (kind_of(field), true),
                 None => (Kind::Leaf, false),
             },

@@ -22,6 +22,7 @@ const fn entry(
         group,
         version,
         kind,
+        list: "",
         resource,
         singular,
         short_names: &[],
@@ -226,7 +227,8 @@ table! {
 
     CUSTOM_RESOURCE_DEFINITIONS = entry("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinition", "customresourcedefinitions")
         .short(&["crd", "crds"]).categories(EXTENSIONS).cluster()
-        .stored_in("apiextensions.k8s.io/customresourcedefinitions");
+        .sub(&[status("apiextensions.k8s.io", "CustomResourceDefinition")])
+        .stored_in("apiextensions.k8s.io/customresourcedefinitions").served();
 
     PRIORITY_CLASSES = entry("scheduling.k8s.io", "v1", "PriorityClass", "priorityclass", "priorityclasses")
         .short(&["pc"]).cluster().served();

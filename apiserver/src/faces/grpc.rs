@@ -30,7 +30,11 @@ use self::convert::{
     write_options,
 };
 pub(in crate::faces) use self::convert::{field_validation, include_object};
-use super::{openapi::OpenApi, rest::discovery::Discovery};
+use super::{
+    live::Live,
+    openapi::OpenApi,
+    rest::discovery::{Discovery, version_info},
+};
 use crate::{
     authentication::{Impersonation, authenticate},
     handler::{Answer, Handler, MAX_BODY, Reply},
@@ -48,7 +52,7 @@ const MAX_MESSAGE: usize = MAX_BODY + (1 << 20);
 #[derive(Clone)]
 pub struct GrpcFace {
     handler: Arc<Handler>,
-    discovery: Arc<Discovery>,
+    discovery: Arc<Live<Discovery>>,
     openapi: Arc<OpenApi>,
     kubelets: Arc<dyn KubeletDialer>,
 }
@@ -72,7 +76,7 @@ type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, tonic::Status>> + Send>>
 impl GrpcFace {
     pub(crate) fn new(
         handler: Arc<Handler>,
-        discovery: Arc<Discovery>,
+        discovery: Arc<Live<Discovery>>,
         openapi: Arc<OpenApi>,
         kubelets: Arc<dyn KubeletDialer>,
     ) -> Self {
@@ -119,7 +123,8 @@ impl GrpcFace {
         reference: Option<&proto::v1::ResourceRef>,
     ) -> Result<RequestContext, Status> {
         let (user, impersonator) = self.user(parts).await?;
-        let mut context = target(verb, reference)?;
+        let find = |group: &str, version: &str, name: &str| self.handler.find(group, version, name);
+        let mut context = target(verb, reference, &find)?;
         context.user = user;
         context.impersonator = impersonator;
         let text =
@@ -301,8 +306,8 @@ impl Resources for GrpcFace {
             .map_err(|status| to_tonic(&status))?;
         let openapi = if wanted.is_empty() { Bytes::new() } else { self.document(wanted).await? };
         Ok(Response::new(DiscoveryReply {
-            groups: self.discovery.all_groups.clone(),
-            version: self.discovery.version.clone(),
+            groups: self.discovery.of(&self.handler.definitions.table()).all_groups.clone(),
+            version: version_info(),
             openapi,
         }))
     }

@@ -33,7 +33,7 @@ use self::{
     path::Target,
     query::{Query, read_delete_options},
 };
-use super::openapi::OpenApi;
+use super::{live::Live, openapi::OpenApi};
 use crate::{
     authentication::{Impersonation, authenticate, token::TokenKey},
     handler::{Handler, MAX_BODY},
@@ -49,7 +49,7 @@ pub struct RestFace {
 
 struct Inner {
     handler: Arc<Handler>,
-    discovery: Arc<Discovery>,
+    discovery: Arc<Live<Discovery>>,
     openapi: Arc<OpenApi>,
     kubelets: Arc<dyn KubeletDialer>,
     /// `/healthz` and its kin, `/metrics`.
@@ -64,7 +64,7 @@ struct Inner {
 impl RestFace {
     pub(crate) fn new(
         handler: Arc<Handler>,
-        discovery: Arc<Discovery>,
+        discovery: Arc<Live<Discovery>>,
         openapi: Arc<OpenApi>,
         kubelets: Arc<dyn KubeletDialer>,
         health: Router,
@@ -120,7 +120,8 @@ impl Inner {
             let acting = self.handler.impersonate(&user, wanted).await?;
             impersonator = Some(std::mem::replace(&mut user, acting));
         }
-        match path::parse(request.uri().path()) {
+        let find = |group: &str, version: &str, name: &str| self.handler.find(group, version, name);
+        match path::parse(request.uri().path(), &find) {
             Target::Resource { info, namespace, name, subresource } => {
                 let (parts, body) = request.into_parts();
                 let mut context = RequestContext::new(Verb::Get, info);
@@ -214,7 +215,7 @@ impl Inner {
             });
         }
         if matches!(path.as_str(), "/version" | "/version/") {
-            return Ok(respond::json(StatusCode::OK, self.discovery.version.clone()));
+            return Ok(respond::json(StatusCode::OK, discovery::version_info()));
         }
         if path == "/openid/v1/jwks" {
             let keys = self.handler.accounts.key.jwks().to_string();
@@ -235,8 +236,9 @@ impl Inner {
         }
         let accepted = accept(text(request.headers(), header::ACCEPT), "");
         let aggregated = accepted.is_ok_and(|accepted| accepted.aggregated);
+        let discovery = self.discovery.of(&self.handler.definitions.table());
         let (body, aggregated) =
-            self.discovery.page(&path, aggregated).ok_or_else(Status::resource_not_found)?;
+            discovery.page(&path, aggregated).ok_or_else(Status::resource_not_found)?;
         let content_type = if aggregated { discovery::AGGREGATED } else { "application/json" };
         Ok(respond::with_type(StatusCode::OK, content_type, Body::from(body)))
     }

@@ -82,7 +82,8 @@ impl Handler {
             let mut object = store.fields.apply(context, now, live, config)?;
             let shown = |object: &Object| serde_json::Value::Object(object.0.clone()).to_string();
             let (validation, mut found) = (context.field_validation, Vec::new());
-            decode::check_patched(store.info, &mut object, &shown, validation, &mut found)?;
+            let (info, custom) = (store.info, store.custom());
+            decode::check_patched(info, custom, &mut object, &shown, validation, &mut found)?;
             check_name(context, &mut object)?;
             store.strategy.default(&mut object);
             found.extend(store.strategy.warnings(&object));

@@ -83,7 +83,7 @@ impl Handler {
         pod: &Object,
     ) -> Result<Reply, Status> {
         let Wanted { mut context, options } = wanted;
-        let budgets = self.store(&resource::POD_DISRUPTION_BUDGETS)?;
+        let budgets = &self.store(&resource::POD_DISRUPTION_BUDGETS)?;
         let query = ListQuery::prefix(budgets.prefix(&context.namespace));
         let all = budgets.deps.storage.list(&query).await;
         let mut guards = Vec::new();

@@ -28,7 +28,7 @@ impl Handler {
             return self.explain_scheduling(context).await;
         }
         let body = if context.subresource == "scale" {
-            store.strategy.to_scale(&Object::from_slice(&kv.value)?)?.to_bytes()
+            store.strategy.to_scale(&store.load(&kv.value)?)?.to_bytes()
         } else {
             self.shaper(store, context).object(&kv.value)?
         };

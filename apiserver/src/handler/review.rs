@@ -97,7 +97,7 @@ impl Handler {
             return Err(Status::method_not_allowed(context.resource, context.verb.as_str()));
         };
         let mut warnings = Vec::new();
-        let mut object = self.read_object(context.resource, context, &body, &mut warnings)?;
+        let mut object = self.read_object(context.resource, None, context, &body, &mut warnings)?;
         // A review has no identity that could be given to it.
         object.metadata_mut().remove("managedFields");
         let (name, namespace) = (object.name(), object.namespace());

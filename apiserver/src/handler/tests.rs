@@ -19,6 +19,7 @@ use crate::{
     storage::{ListQuery, Storage, Store as Backend, StoreConfig, engine::memory::MemoryEngine},
 };
 
+mod custom_resources;
 mod deletes;
 mod evictions;
 mod ownership;
@@ -38,7 +39,12 @@ impl Chain {
     async fn start() -> Self {
         let clock = Clock::real();
         let backend = Backend::open(MemoryEngine, StoreConfig::new(clock.clone())).unwrap();
-        let storage: Arc<dyn Storage> = Arc::new(backend);
+        Self::on(Arc::new(backend)).await
+    }
+
+    /// A chain on a storage that may hold something.
+    async fn on(storage: Arc<dyn Storage>) -> Self {
+        let clock = Clock::real();
         let range = Ipv4Range::parse("10.96.0.0/12").unwrap();
         let allocators = Arc::new(Allocators::new(range, (30000, 32767), clock.clone()));
         let authorizer = Arc::new(Authorizer::new(storage.clone()));
@@ -61,10 +67,11 @@ impl Chain {
         };
         bootstrap::run(&handler, &kubernetes).await.unwrap();
         let chain = Self { handler, storage, user: user("admin", &["system:masters"]) };
-        chain
-            .create(&resource::SERVICE_ACCOUNTS, json!({"metadata": {"name": "default"}}))
-            .await
-            .unwrap();
+        let account = json!({"metadata": {"name": "default"}});
+        match chain.create(&resource::SERVICE_ACCOUNTS, account).await {
+            Err(status) if status.is_already_exists() => {}
+            created => drop(created.unwrap()),
+        }
         chain
     }
 

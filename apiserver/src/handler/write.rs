@@ -18,6 +18,7 @@ use crate::{
         decode, patch,
         selection::{Selection, namespace_and_name},
         store::{Deleted, Store, Stored, storage_error},
+        strategy::Strategy,
         subresources,
     },
     request::{DeleteOptions, ListOptions, PatchType, Preconditions, RequestContext, Verb},
@@ -37,7 +38,7 @@ impl Handler {
         if context.subresource == "binding" {
             return self.bind(store, context, body, warnings).await;
         }
-        let mut object = self.read_object(store.info, context, body, warnings)?;
+        let mut object = self.read_object(store.info, store.custom(), context, body, warnings)?;
         if context.subresource == "token" {
             return self.request_token(store, context, &object).await;
         }
@@ -59,6 +60,9 @@ impl Handler {
         object: Object,
         warnings: &mut Vec<String>,
     ) -> Result<Stored, Status> {
+        if let Some(refusal) = store.strategy.refuses_creation() {
+            return Err(refusal);
+        }
         self.check_grant(context, &object, None)?;
         let facts = self
             .facts
@@ -81,10 +85,10 @@ impl Handler {
         warnings: &mut Vec<String>,
     ) -> Result<Reply, Status> {
         if context.subresource == "scale" {
-            let scale = self.read_object(store.info, context, body, warnings)?;
+            let scale = self.read_object(store.info, store.custom(), context, body, warnings)?;
             return self.write_scale(store, context, &|_| Ok(scale.clone())).await;
         }
-        let mut object = self.read_object(store.info, context, body, warnings)?;
+        let mut object = self.read_object(store.info, store.custom(), context, body, warnings)?;
         check_name(context, &mut object)?;
         store.strategy.default(&mut object);
         warnings.extend(store.strategy.warnings(&object));
@@ -126,6 +130,13 @@ impl Handler {
         if patch_type == PatchType::Apply {
             return self.apply(store, context, body, warnings).await;
         }
+        if patch_type == PatchType::Strategic && store.strategy.is_custom() {
+            return Err(Status::unsupported_media_type(&[
+                "application/json-patch+json",
+                "application/merge-patch+json",
+                "application/apply-patch+yaml",
+            ]));
+        }
         let patch = patch::parse(body)?;
         if context.subresource == "scale" {
             let apply = |scale: &Object| patch::apply(patch_type, &patch, scale);
@@ -137,7 +148,8 @@ impl Handler {
             let mut found = Vec::new();
             let shown = |patched: &Object| patch::shown(patch_type, &patch, patched);
             let validation = context.field_validation;
-            decode::check_patched(store.info, &mut object, &shown, validation, &mut found)?;
+            let (info, custom) = (store.info, store.custom());
+            decode::check_patched(info, custom, &mut object, &shown, validation, &mut found)?;
             check_name(context, &mut object)?;
             store.strategy.default(&mut object);
             store.fields.updated(context, self.deps.clock.now(), Some(old), &mut object);
@@ -243,7 +255,7 @@ impl Handler {
         body: &[u8],
         warnings: &mut Vec<String>,
     ) -> Result<Reply, Status> {
-        let mut binding = self.read_object(store.info, context, body, warnings)?;
+        let mut binding = self.read_object(store.info, store.custom(), context, body, warnings)?;
         check_name(context, &mut binding)?;
         subresources::validate_binding(&binding)?;
         let now = self.deps.clock.now();
@@ -273,7 +285,7 @@ impl Handler {
             Ok(object)
         };
         let stored = store.update(context, &transform).await?;
-        let scale = strategy.to_scale(&Object::from_slice(&stored.bytes)?)?;
+        let scale = strategy.to_scale(&store.load(&stored.bytes)?)?;
         Ok(Reply::Object { body: scale.to_bytes(), created: false })
     }
 
@@ -305,6 +317,7 @@ impl Handler {
     pub(super) fn read_object(
         &self,
         info: &'static ResourceInfo,
+        custom: Option<&dyn Strategy>,
         context: &RequestContext,
         body: &[u8],
         warnings: &mut Vec<String>,
@@ -317,7 +330,8 @@ impl Handler {
             Some(sub) => (sub.kind, format!("{}/{}", sub.group, sub.version)),
             None => (info.kind, info.api_version()),
         };
-        decode::decode(info, kind, &api_version, body, context.field_validation, warnings)
+        let validation = context.field_validation;
+        decode::decode(info, custom, kind, &api_version, body, validation, warnings)
     }
 }
 

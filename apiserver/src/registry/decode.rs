@@ -12,14 +12,16 @@ use apimachinery::{
 };
 use serde_json::Value;
 
+use super::strategy::Strategy;
 use crate::request::{FieldValidation, pseudo_resource};
 
-/// Reads a body as an object of this kind. Faults that are no errors are added to `warnings`.
+/// Reads a body as an object of this kind; `custom` is the strategy of a resource that is defined at run time. Faults that are no errors are added to `warnings`.
 ///
 /// # Errors
 /// Bad request, in Kubernetes' words.
 pub(crate) fn decode(
     info: &ResourceInfo,
+    custom: Option<&dyn Strategy>,
     kind: &str,
     api_version: &str,
     body: &[u8],
@@ -27,14 +29,14 @@ pub(crate) fn decode(
     warnings: &mut Vec<String>,
 ) -> Result<Object, Status> {
     let (mut object, duplicates) = super::json::read_object(body)?;
-    check_kind(info, kind, api_version, &mut object)?;
+    check_kind(info, custom, kind, api_version, &mut object)?;
     let cannot = |why: String| {
         let (_, version) = split_api_version(api_version);
         Status::bad_request(format!(
             "{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"
         ))
     };
-    settle(&mut object, duplicates, validation, warnings).map_err(cannot)?;
+    settle(custom, &mut object, duplicates, validation, warnings).map_err(cannot)?;
     Ok(object)
 }
 
@@ -44,13 +46,14 @@ pub(crate) fn decode(
 /// Invalid, in Kubernetes' words.
 pub(crate) fn check_patched(
     info: &ResourceInfo,
+    custom: Option<&dyn Strategy>,
     object: &mut Object,
     shown: &dyn Fn(&Object) -> String,
     validation: FieldValidation,
     warnings: &mut Vec<String>,
 ) -> Result<(), Status> {
-    check_kind(info, info.kind, &info.api_version(), object)?;
-    settle(object, Vec::new(), validation, warnings).map_err(|why| {
+    check_kind(info, custom, info.kind, &info.api_version(), object)?;
+    settle(custom, object, Vec::new(), validation, warnings).map_err(|why| {
         let error = FieldError::invalid(&Path::new("patch"), shown(object), why);
         Status::invalid(&NO_KIND, "", vec![error])
     })
@@ -58,13 +61,18 @@ pub(crate) fn check_patched(
 
 /// Drops unknown fields, or tells what is wrong.
 fn settle(
+    custom: Option<&dyn Strategy>,
     object: &mut Object,
     duplicates: Vec<String>,
     validation: FieldValidation,
     warnings: &mut Vec<String>,
 ) -> Result<(), String> {
     let (group, version) = split_api_version(object.api_version());
-    let Some(schema) = schema::find(group, version, object.kind()) else { return Ok(()) };
+    let Some(schema) = schema::find(group, version, object.kind()) else {
+        let Some(custom) = custom else { return Ok(()) };
+        let problems = custom.check_fields(object);
+        return judge(&problems, duplicates, validation, warnings);
+    };
     let mut value = Value::Object(std::mem::take(&mut object.0));
     let Checked { problems, odd_times } = schema::check_all(&value, schema);
     let unknown = problems.iter().any(Problem::is_strict);
@@ -108,10 +116,14 @@ static NO_KIND: ResourceInfo = pseudo_resource("", "", "");
 /// The object says of itself what the path says of it, or nothing.
 fn check_kind(
     info: &ResourceInfo,
+    custom: Option<&dyn Strategy>,
     kind: &str,
     api_version: &str,
     object: &mut Object,
 ) -> Result<(), Status> {
+    if custom.is_some() && kind == info.kind {
+        return check_custom_kind(api_version, object);
+    }
     if object.api_version().is_empty() {
         object.0.insert("apiVersion".into(), api_version.into());
     }
@@ -137,4 +149,25 @@ fn check_kind(
         info.version,
         info.group_resource()
     )))
+}
+
+/// A kind that is defined at run time is decoded whatever it is; whether it is the right one is validated.
+fn check_custom_kind(api_version: &str, object: &Object) -> Result<(), Status> {
+    let shown = || Value::Object(object.0.clone()).to_string();
+    if object.kind().is_empty() {
+        return Err(Status::bad_request(format!("Object 'Kind' is missing in '{}'", shown())));
+    }
+    let given = object.api_version();
+    if given.is_empty() {
+        return Err(Status::bad_request(format!(
+            "Object 'apiVersion' is missing in '{}'",
+            shown()
+        )));
+    }
+    if given != api_version {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({given}) does not match the expected API version ({api_version})"
+        )));
+    }
+    Ok(())
 }

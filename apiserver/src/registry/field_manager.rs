@@ -8,7 +8,7 @@ use apimachinery::{
     managed_fields::{self, FieldSet, Scope, Writer},
     object::Object,
     resource::ResourceInfo,
-    schema::{self, Struct},
+    schema::{Shared, Struct},
     status::Status,
 };
 use jiff::Timestamp;
@@ -18,7 +18,7 @@ use crate::request::RequestContext;
 
 /// Notes who owns which fields of a resource's objects.
 pub(crate) struct FieldManager {
-    schema: Option<&'static Struct>,
+    schema: Option<Shared<Struct>>,
     api_version: String,
     /// What can be owned through the object itself and through each subresource.
     parts: Vec<(&'static str, Part)>,
@@ -41,7 +41,7 @@ impl FieldManager {
             Owned::Only(paths) => Part::Only(FieldSet::of_fields(paths)),
         };
         Self {
-            schema: schema::for_kind(info),
+            schema: strategy.merge_schema(),
             api_version: info.api_version(),
             parts: names.map(|name| (name, part(name))).collect(),
         }
@@ -55,7 +55,7 @@ impl FieldManager {
         old: Option<&Object>,
         new: &mut Object,
     ) {
-        if let Some(schema) = self.schema {
+        if let Some(schema) = &self.schema {
             managed_fields::updated(old, new, schema, &self.writer(context, now));
         }
     }
@@ -71,7 +71,8 @@ impl FieldManager {
         live: Option<&Object>,
         config: &Object,
     ) -> Result<Object, Status> {
-        let schema = self.schema.ok_or_else(|| Status::internal("a kind without a schema"))?;
+        let schema =
+            self.schema.as_ref().ok_or_else(|| Status::internal("a kind without a schema"))?;
         let writer = self.writer(context, now);
         managed_fields::apply(live, config, schema, &writer, context.force)
             .map_err(managed_fields::ApplyError::into_status)

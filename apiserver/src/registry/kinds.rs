@@ -8,6 +8,7 @@
 //! `pkg/registry/*/strategy.go`, `pkg/printers/internalversion`), v1.36 with its default feature gates.
 
 mod config_map;
+mod custom_resource_definition;
 mod deployment;
 mod endpoint_slice;
 mod endpoints;
@@ -64,6 +65,7 @@ pub fn all() -> Vec<Arc<dyn Strategy>> {
         Arc::new(role_binding::ROLE_BINDING),
         Arc::new(role_binding::CLUSTER_ROLE_BINDING),
         Arc::new(priority_class::PriorityClass),
+        Arc::new(custom_resource_definition::CustomResourceDefinition),
     ]
 }
 

@@ -75,8 +75,33 @@ pub(crate) fn validate_update(object: &Object, old: &Object) -> Vec<FieldError> 
     errors.0
 }
 
+/// Validates the metadata of a new object of the API extensions: their finalizers need no domain.
+#[must_use]
+pub(crate) fn validate_extension(
+    object: &Object,
+    namespaced: bool,
+    rule: NameRule,
+) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    check_generic(object, namespaced, rule, &mut errors);
+    errors.0
+}
+
+/// Validates the metadata of a replacement of an object of the API extensions.
+#[must_use]
+pub(crate) fn validate_extension_update(object: &Object, old: &Object) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    check_generic_update(object, old, &mut errors);
+    errors.0
+}
+
 /// See [`validate`].
 pub(crate) fn check(object: &Object, namespaced: bool, rule: NameRule, errors: &mut Errors) {
+    check_generic(object, namespaced, rule, errors);
+    kube_finalizers(&At::top(object, "metadata").get("finalizers"), errors);
+}
+
+fn check_generic(object: &Object, namespaced: bool, rule: NameRule, errors: &mut Errors) {
     let meta = At::top(object, "metadata");
     let generate_name = meta.get("generateName");
     if !generate_name.is_empty() {
@@ -102,6 +127,11 @@ pub(crate) fn check(object: &Object, namespaced: bool, rule: NameRule, errors: &
 
 /// See [`validate_update`].
 pub(crate) fn check_update(object: &Object, old: &Object, errors: &mut Errors) {
+    check_generic_update(object, old, errors);
+    kube_finalizers(&At::top(object, "metadata").get("finalizers"), errors);
+}
+
+fn check_generic_update(object: &Object, old: &Object, errors: &mut Errors) {
     let (meta, old_meta) = (At::top(object, "metadata"), At::top(old, "metadata"));
     if old_meta.has("deletionTimestamp") {
         no_new_finalizers(&meta.get("finalizers"), &old_meta.get("finalizers"), errors);
@@ -121,7 +151,6 @@ pub(crate) fn check_update(object: &Object, old: &Object, errors: &mut Errors) {
         errors.immutable(&meta.get(name), &old_meta.get(name));
     }
     common(&meta, errors);
-    kube_finalizers(&meta.get("finalizers"), errors);
 }
 
 fn common(meta: &At<'_>, errors: &mut Errors) {
@@ -189,7 +218,6 @@ fn finalizers(finalizers: &At<'_>, errors: &mut Errors) {
         errors
             .invalid(finalizers, format!("finalizer {ORPHAN} and {FOREGROUND} cannot be both set"));
     }
-    kube_finalizers(finalizers, errors);
 }
 
 fn kube_finalizers(finalizers: &At<'_>, errors: &mut Errors) {

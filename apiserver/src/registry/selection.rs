@@ -132,6 +132,7 @@ impl Selection {
         }
         let Some(selector) = &self.fields else { return true };
         let Ok(object) = Object::from_slice(&kv.value) else { return false };
+        let object = self.strategy.on_read(&object).unwrap_or(object);
         let fields = self.strategy.selectable_fields(&object);
         selector.matches(|field| match field {
             "metadata.name" => object.name(),

@@ -98,6 +98,20 @@ impl Store {
         }
     }
 
+    /// The strategy, if the kind is defined at run time.
+    pub(crate) fn custom(&self) -> Option<&dyn Strategy> {
+        self.strategy.is_custom().then_some(&*self.strategy)
+    }
+
+    /// An object as it is served, from its stored bytes.
+    pub(crate) fn load(&self, bytes: &[u8]) -> Result<Object, Status> {
+        let object = Object::from_slice(bytes)?;
+        if !self.strategy.converts_on_read() {
+            return Ok(object);
+        }
+        Ok(self.strategy.on_read(&object).unwrap_or(object))
+    }
+
     fn strategy_context<'a>(&self, context: &'a RequestContext) -> StrategyContext<'a> {
         StrategyContext {
             now: self.deps.clock.now(),
@@ -115,7 +129,13 @@ impl Store {
     }
 
     fn put(&self, key: Arc<str>, object: &Object) -> Put {
-        let Encoded { bytes, slot } = encode(object);
+        let Encoded { bytes, slot } = if self.strategy.is_custom() {
+            let mut stored = object.clone();
+            self.strategy.to_storage(&mut stored);
+            encode(&stored)
+        } else {
+            encode(object)
+        };
         let mut put = Put::new(key, bytes).slot(slot);
         put.index = index_of(self.info, object);
         if self.info.storage_prefix == resource::EVENTS.storage_prefix {

@@ -5,7 +5,13 @@
 //! and prints. All of it is pure: an object in, an object or a list of field errors out. Allocations (a ClusterIP, a
 //! nodePort) are not made here: the Service registry makes them in the object's own transaction.
 
-use apimachinery::{field::FieldError, object::Object, resource::ResourceInfo, status::Status};
+use apimachinery::{
+    field::FieldError,
+    object::Object,
+    resource::ResourceInfo,
+    schema::{self, Problem, Shared, Struct},
+    status::Status,
+};
 use jiff::Timestamp;
 
 /// One column of a server-side Table: `metav1.TableColumnDefinition`.
@@ -104,12 +110,12 @@ pub trait Strategy: Send + Sync + 'static {
     }
 
     /// The names that `selectable_fields` can give.
-    fn selectable_field_names(&self) -> &'static [&'static str] {
+    fn selectable_field_names(&self) -> &[&'static str] {
         &[]
     }
 
     /// The Table's columns.
-    fn columns(&self) -> &'static [Column];
+    fn columns(&self) -> &[Column];
 
     /// One object's cells, in the order of `columns`.
     fn row(&self, object: &Object, now: Timestamp) -> Vec<serde_json::Value>;
@@ -121,6 +127,34 @@ pub trait Strategy: Send + Sync + 'static {
 
     /// Turns the stored form into the served form; None: the stored bytes are the served form.
     fn on_read(&self, _object: &Object) -> Option<Object> {
+        None
+    }
+
+    /// Turns the served form into the stored form, where they differ: what [`Strategy::on_read`] undoes.
+    fn to_storage(&self, _object: &mut Object) {}
+
+    /// The schema by which fields are owned and configurations applied.
+    fn merge_schema(&self) -> Option<Shared<Struct>> {
+        schema::for_kind(self.resource()).map(Shared::Static)
+    }
+
+    /// Whether the kind is defined at run time: its schema is the strategy's own, and there is no strategic merge.
+    fn is_custom(&self) -> bool {
+        false
+    }
+
+    /// Checks and prunes an object of a kind that is defined at run time, as decoding does with others.
+    fn check_fields(&self, _object: &mut Object) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    /// What every request for the resource is warned of: a version that is deprecated.
+    fn deprecation(&self) -> Option<&str> {
+        None
+    }
+
+    /// Why nothing may be created: the kind is about to go.
+    fn refuses_creation(&self) -> Option<Status> {
         None
     }
 

@@ -2,7 +2,7 @@
 
 use apimachinery::{
     object::{Object, ObjectKey},
-    resource::ResourceInfo,
+    resource::{ResourceInfo, dynamic::from_discovery},
     status::Status,
 };
 use bytes::Bytes;
@@ -72,6 +72,17 @@ pub struct Row {
 }
 
 impl Client {
+    /// The resources that the server serves, defined ones included, in discovery's order.
+    ///
+    /// # Errors
+    /// The server's, or a transport failure.
+    pub async fn discover(&self) -> Result<Vec<&'static ResourceInfo>, Status> {
+        let reply = self.discovery().await?;
+        let groups: Value = serde_json::from_slice(&reply.groups)
+            .map_err(|error| Status::internal(format!("undecodable discovery: {error}")))?;
+        Ok(from_discovery(&groups))
+    }
+
     /// Reads one object.
     ///
     /// # Errors

@@ -96,7 +96,15 @@ impl Reconciler {
         };
         // Pods go first, and nothing else before the last of them: they may need their ConfigMaps, Secrets and policies
         // to the end (OrderedNamespaceDeletion).
-        let others = deletable().filter(|info| info.resource != resource::PODS.resource);
+        let served = match self.client.discover().await {
+            Ok(served) => served,
+            Err(status) => {
+                left.errors.push(status.message);
+                return left;
+            }
+        };
+        let others =
+            deletable(served).filter(|info| !std::ptr::eq(*info, &raw const resource::PODS));
         for info in std::iter::once(&resource::PODS).chain(others) {
             if left.resources.iter().any(|(name, _)| name == "pods.") {
                 break;
@@ -166,9 +174,16 @@ impl Reconciler {
 }
 
 /// The kinds of which objects can be in a namespace, and that can be deleted.
-fn deletable() -> impl Iterator<Item = &'static ResourceInfo> {
-    resource::served().filter(|info| {
-        info.namespaced && info.verbs.contains(&"deletecollection") && info.verbs.contains(&"list")
+fn deletable(
+    served: Vec<&'static ResourceInfo>,
+) -> impl Iterator<Item = &'static ResourceInfo> + Send {
+    // Of several versions of a resource one will do.
+    let mut seen = std::collections::HashSet::new();
+    served.into_iter().filter(move |info| {
+        info.namespaced
+            && info.verbs.contains(&"deletecollection")
+            && info.verbs.contains(&"list")
+            && seen.insert((info.group, info.resource))
     })
 }
 
@@ -262,7 +277,8 @@ mod tests {
 
     #[test]
     fn a_namespace_is_emptied_of_every_kind_that_it_can_hold() {
-        let names: Vec<&str> = deletable().map(|info| info.resource).collect();
+        let names: Vec<&str> =
+            deletable(resource::served().collect()).map(|info| info.resource).collect();
         for kind in
             ["pods", "services", "configmaps", "secrets", "deployments", "replicasets", "events"]
         {

@@ -207,7 +207,7 @@ impl Session<'_> {
                 draft.remove();
                 return self.context.print_err("Edit cancelled, saved file was empty.\n");
             }
-            let updated = match self.read(&edited) {
+            let updated = match self.read(&edited).await {
                 Ok(updated) => updated,
                 Err(error) => {
                     header.add(format!("The edited file had a syntax error: {error}"), Vec::new());
@@ -284,8 +284,8 @@ impl Session<'_> {
     }
 
     /// The objects of an edited text.
-    fn read(&self, edited: &str) -> Result<Vec<files::Manifest>, CommandError> {
-        let manifests = files::read_text(self.context, edited, "edited-file")?;
+    async fn read(&self, edited: &str) -> Result<Vec<files::Manifest>, CommandError> {
+        let manifests = files::read_text(self.context, edited, "edited-file").await?;
         manifests.into_iter().collect()
     }
 

@@ -2,12 +2,7 @@
 
 use std::fmt::Write;
 
-use apimachinery::{
-    json,
-    object::Object,
-    resource::{self, ResourceInfo},
-    yaml,
-};
+use apimachinery::{json, resource::ResourceInfo, yaml};
 use component_base::transport::Failure;
 use serde_json::{Map, Value, json};
 
@@ -17,6 +12,7 @@ use crate::{
     context::Context,
     errors::CommandError,
     printers::Layout,
+    resources::discover,
 };
 
 /// Prints versions.
@@ -157,20 +153,7 @@ fn no_arguments(command: &str, arguments: &[String]) -> Result<(), CommandError>
 
 /// The resources that the server serves, as its discovery lists them.
 pub(crate) async fn served(context: &Context) -> Result<Vec<&'static ResourceInfo>, CommandError> {
-    let reply = context.request(context.client()?.discovery()).await?;
-    let groups = Object::from_slice(&reply.groups)?;
-    let mut found = Vec::new();
-    for group in groups.get_list(&["items"]) {
-        let name = group["metadata"]["name"].as_str().unwrap_or_default();
-        for version in group["versions"].as_array().into_iter().flatten() {
-            let version_name = version["version"].as_str().unwrap_or_default();
-            for resource in version["resources"].as_array().into_iter().flatten() {
-                let plural = resource["resource"].as_str().unwrap_or_default();
-                found.extend(resource::find(name, version_name, plural));
-            }
-        }
-    }
-    Ok(found)
+    Ok(discover(context).await?.to_vec())
 }
 
 /// kubectl tells of a missing server in other words here.

@@ -224,13 +224,12 @@ fn unreadable(path: &Path, error: &std::io::Error) -> CommandError {
 ///
 /// # Errors
 /// When the namespace cannot be found out.
-pub fn read_manifests(
+pub async fn read_manifests(
     context: &Context,
     sources: Vec<Source>,
     validated: bool,
 ) -> Result<Vec<Result<Manifest, CommandError>>, CommandError> {
-    let namespace = context.namespace()?;
-    let mut manifests = Vec::new();
+    let mut objects = Vec::new();
     for source in sources {
         let (name, text) = match source {
             Source::Stdin => ("STDIN".to_owned(), context.read_stdin()),
@@ -239,36 +238,45 @@ pub fn read_manifests(
                 fs::read_to_string(&path).map_err(|error| unreadable(&path, &error)),
             ),
         };
-        let documents = text.and_then(|text| parse(&text, &name, validated));
-        match documents {
-            Err(error) => manifests.push(Err(error)),
+        match text.and_then(|text| parse(&text, &name, validated)) {
+            Err(error) => objects.push((Err(error), name)),
             Ok(documents) => {
-                for object in documents {
-                    manifests.push(
-                        object.and_then(|object| manifest(context, object, &name, &namespace)),
-                    );
-                }
+                objects.extend(documents.into_iter().map(|object| (object, name.clone())));
             }
         }
     }
-    Ok(manifests)
+    manifests(context, objects).await
+}
+
+/// Makes manifests of objects, each with its source.
+async fn manifests(
+    context: &Context,
+    objects: Vec<(Result<Object, CommandError>, String)>,
+) -> Result<Vec<Result<Manifest, CommandError>>, CommandError> {
+    let namespace = context.namespace()?;
+    let built_in = |object: &Object| super::built_in(object).is_some();
+    if objects.iter().any(|(object, _)| object.as_ref().is_ok_and(|object| !built_in(object))) {
+        // Where the server does not answer, the kind is as good as unknown.
+        let _ = super::discover(context).await;
+    }
+    let made = objects.into_iter().map(|(object, name)| {
+        object.and_then(|object| manifest(context, object, &name, &namespace))
+    });
+    Ok(made.collect())
 }
 
 /// Reads the manifests of a text that stands in no file; messages call it `name`.
 ///
 /// # Errors
 /// When the namespace cannot be found out, or the text is no YAML.
-pub fn read_text(
+pub async fn read_text(
     context: &Context,
     text: &str,
     name: &str,
 ) -> Result<Vec<Result<Manifest, CommandError>>, CommandError> {
-    let namespace = context.namespace()?;
     let objects = parse(text, name, false)?;
-    let read = objects
-        .into_iter()
-        .map(|object| object.and_then(|object| manifest(context, object, name, &namespace)));
-    Ok(read.collect())
+    let objects = objects.into_iter().map(|object| (object, name.to_owned())).collect();
+    manifests(context, objects).await
 }
 
 /// What kubectl says of an object that belongs to another namespace than the command.
@@ -380,7 +388,7 @@ fn manifest(
     check_metadata(&object).map_err(|why| {
         CommandError::message(format!("unable to decode {}: {why}", go_quote(source)))
     })?;
-    let info = type_of(&object).map_err(|no_match| {
+    let info = type_of(context, &object).map_err(|no_match| {
         let name = object.name().to_owned();
         let namespace = object.namespace().to_owned();
         CommandError::message(format!(

@@ -115,13 +115,14 @@ impl Selection {
             return refuse("setting 'all' parameter but found a non empty selector. ");
         }
         let files = self.files.read_any(context)?;
-        let arguments = parse_arguments(&self.arguments)?;
+        let defined = members_of_categories(context, &self.arguments).await?;
+        let arguments = parse_arguments(&self.arguments, defined)?;
         let type_alone = self.arguments.len() == 1 && arguments.pairs.is_empty();
         if self.all || (self.type_means_all && type_alone) {
             labels = labels.or(Some(String::new()));
         }
         if let Some(files) = files {
-            return self.by_files(context, files, &arguments, labels);
+            return self.by_files(context, files, &arguments, labels).await;
         }
         if labels.is_some() || fields.is_some() {
             return self.by_selector(context, &arguments, labels, fields).await;
@@ -147,7 +148,7 @@ impl Selection {
         }
     }
 
-    fn by_files(
+    async fn by_files(
         &self,
         context: &Context,
         files: Vec<super::files::Source>,
@@ -172,7 +173,7 @@ impl Selection {
         };
         let single = files.len() == 1 && files[0].is_one_file();
         let mut targets = Targets { single, ..Targets::default() };
-        for manifest in read_manifests(context, files, self.validated)? {
+        for manifest in read_manifests(context, files, self.validated).await? {
             match manifest {
                 Ok(manifest) => {
                     let chosen = selector.as_ref().is_none_or(|selector| {
@@ -272,16 +273,34 @@ fn split_types(argument: &str) -> Vec<String> {
 }
 
 /// Replaces categories by their members.
-fn expand_categories(argument: &str) -> Vec<String> {
+fn expand_categories(argument: &str, defined: &[&'static ResourceInfo]) -> Vec<String> {
     let expanded = argument.split(',').flat_map(|name| {
+        let defined = defined.iter().copied().filter(|info| info.categories.contains(&name));
         let members: Vec<String> =
-            resource::category(name).map(ResourceInfo::group_resource).collect();
+            resource::category(name).chain(defined).map(ResourceInfo::group_resource).collect();
         if members.is_empty() { vec![name.to_owned()] } else { members }
     });
     split_types(&expanded.collect::<Vec<_>>().join(","))
 }
 
-fn parse_arguments(arguments: &[String]) -> Result<Arguments, CommandError> {
+/// The defined kinds, where a category or a name that no built-in kind has asks for them.
+async fn members_of_categories<'c>(
+    context: &'c Context,
+    arguments: &[String],
+) -> Result<&'c [&'static ResourceInfo], CommandError> {
+    let is_type = |name: &str| resource::resolve(name).is_some();
+    let types = arguments.first().filter(|argument| !argument.contains('/'));
+    if types.is_none_or(|types| types.split(',').all(is_type)) || context.client().is_err() {
+        return Ok(&[]);
+    }
+    // Whether there is a server is found out by whoever needs one.
+    Ok(super::discover(context).await.unwrap_or_default())
+}
+
+fn parse_arguments(
+    arguments: &[String],
+    defined: &[&'static ResourceInfo],
+) -> Result<Arguments, CommandError> {
     let mut arguments = arguments.to_vec();
     if let [first, names @ ..] = arguments.as_slice()
         && !names.is_empty()
@@ -317,7 +336,7 @@ fn parse_arguments(arguments: &[String]) -> Result<Arguments, CommandError> {
             parsed.pairs.push((name_of_type.to_owned(), name.to_owned()));
         }
     } else if let [types, names @ ..] = arguments.as_slice() {
-        parsed.types = expand_categories(types);
+        parsed.types = expand_categories(types, defined);
         parsed.names = names.to_vec();
     }
     Ok(parsed)
@@ -334,7 +353,7 @@ mod tests {
     #[test]
     fn arguments_are_types_and_names() {
         let check = |text: &str, types: &str, names: &str, pairs: &[(&str, &str)]| {
-            let parsed = parse_arguments(&words(text)).unwrap();
+            let parsed = parse_arguments(&words(text), &[]).unwrap();
             assert_eq!(parsed.types, words(types), "{text}");
             assert_eq!(parsed.names, words(names), "{text}");
             let given: Vec<(&str, &str)> =
@@ -353,7 +372,7 @@ mod tests {
     #[test]
     fn wrong_forms_are_refused() {
         let check = |text: &str, expected: &str| {
-            let error = parse_arguments(&words(text)).unwrap_err().to_string();
+            let error = parse_arguments(&words(text), &[]).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");
         };
         check("pods pods/a", "there is no need to specify a resource type");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use apimachinery::{resource, status::Status};
+use apimachinery::{resource::ResourceInfo, status::Status};
 use proto::v1::{self, ListRequest, Output, ResourceRef, Selectors, WatchRequest, WriteOptions};
 
 use crate::request::{
@@ -14,10 +14,10 @@ use crate::request::{
 pub(super) fn target(
     verb: Verb,
     reference: Option<&ResourceRef>,
+    find: &dyn Fn(&str, &str, &str) -> Option<&'static ResourceInfo>,
 ) -> Result<RequestContext, Status> {
     let reference = reference.ok_or_else(|| Status::bad_request("the request has no target"))?;
-    let info = resource::find(&reference.group, &reference.version, &reference.resource)
-        .filter(|info| info.served)
+    let info = find(&reference.group, &reference.version, &reference.resource)
         .ok_or_else(Status::resource_not_found)?;
     let mut context = RequestContext::new(verb, info);
     context.subresource.clone_from(&reference.subresource);
@@ -160,6 +160,8 @@ pub(super) fn grpc_timeout(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use apimachinery::resource;
+
     use super::*;
 
     #[test]
@@ -182,7 +184,9 @@ mod tests {
             ..ResourceRef::default()
         };
         let check = |verb, reference: ResourceRef, ok: bool| {
-            assert_eq!(target(verb, Some(&reference)).is_ok(), ok, "{verb:?} {reference:?}");
+            let find =
+                |g: &str, v: &str, r: &str| resource::find(g, v, r).filter(|info| info.served);
+            assert_eq!(target(verb, Some(&reference), &find).is_ok(), ok, "{verb:?} {reference:?}");
         };
         check(Verb::Get, reference("pods", "default", "web"), true);
         check(Verb::Get, reference("pods", "default", ""), false);

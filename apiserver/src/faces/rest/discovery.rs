@@ -1,11 +1,11 @@
 //! Discovery: what the resource table says, in the shapes that clients ask for.
 //!
-//! The documents never change while the server runs, so they are made once: the aggregated form (`apidiscovery.k8s.io/v2`,
+//! The documents are made once, and again when the defined kinds change: the aggregated form (`apidiscovery.k8s.io/v2`,
 //! which kubectl and our own clients read in one request) and the older index pages.
 
 use std::collections::HashMap;
 
-use apimachinery::resource::{self, ResourceInfo, SubresourceInfo};
+use apimachinery::resource::{ResourceInfo, SubresourceInfo};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -16,19 +16,21 @@ pub const GIT_VERSION: &str = "v1.36.0+kube-mini";
 pub(super) const AGGREGATED: &str =
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
+/// The served resources, those of a group together.
+type Resources<'a> = &'a [&'static ResourceInfo];
+
 /// All documents.
 #[derive(Debug)]
 pub struct Discovery {
     /// Aggregated, every group, the core group first under the empty name.
     pub(in crate::faces) all_groups: Bytes,
-    /// `version.Info`.
-    pub(in crate::faces) version: Bytes,
     aggregated: HashMap<String, Bytes>,
     pages: HashMap<String, Bytes>,
 }
 
-impl Default for Discovery {
-    fn default() -> Self {
+impl Discovery {
+    /// The documents of these resources, which are in the order of their groups.
+    pub(crate) fn new(resources: Resources<'_>) -> Self {
         let mut pages = HashMap::new();
         let mut aggregated = HashMap::new();
         let mut page =
@@ -41,34 +43,35 @@ impl Default for Discovery {
                 "serverAddressByClientCIDRs": [],
             }),
         );
-        let groups = groups();
+        let groups = groups(resources);
         let named: Vec<&str> = groups.iter().copied().filter(|group| !group.is_empty()).collect();
         page(
             "/apis".into(),
             &json!({
                 "kind": "APIGroupList",
                 "apiVersion": "v1",
-                "groups": named.iter().map(|group| api_group(group)).collect::<Vec<_>>(),
+                "groups": named.iter().map(|group| api_group(resources, group)).collect::<Vec<_>>(),
             }),
         );
         for group in &named {
-            let mut value = api_group(group);
+            let mut value = api_group(resources, group);
             value["kind"] = "APIGroup".into();
             value["apiVersion"] = "v1".into();
             page(format!("/apis/{group}"), &value);
         }
         for group in &groups {
-            for version in versions(group) {
+            for version in versions(resources, group) {
                 let path = if group.is_empty() {
                     format!("/api/{version}")
                 } else {
                     format!("/apis/{group}/{version}")
                 };
-                page(path, &resource_list(group, version));
+                page(path, &resource_list(resources, group, version));
             }
         }
         let list = |groups: &[&str]| {
-            let items: Vec<Value> = groups.iter().map(|group| group_discovery(group)).collect();
+            let items: Vec<Value> =
+                groups.iter().map(|group| group_discovery(resources, group)).collect();
             Bytes::from(
                 json!({
                     "kind": "APIGroupDiscoveryList",
@@ -81,11 +84,9 @@ impl Default for Discovery {
         };
         aggregated.insert("/api".to_owned(), list(&[""]));
         aggregated.insert("/apis".to_owned(), list(&named));
-        Self { all_groups: list(&groups), version: version_info(), aggregated, pages }
+        Self { all_groups: list(&groups), aggregated, pages }
     }
-}
 
-impl Discovery {
     /// The document of a path, and whether it is the aggregated one.
     pub(super) fn page(&self, path: &str, aggregated: bool) -> Option<(Bytes, bool)> {
         let path = path.trim_end_matches('/');
@@ -96,7 +97,8 @@ impl Discovery {
     }
 }
 
-fn version_info() -> Bytes {
+/// `version.Info`.
+pub(in crate::faces) fn version_info() -> Bytes {
     json!({
         "major": "1",
         "minor": "36",
@@ -126,9 +128,9 @@ fn arch() -> &'static str {
 }
 
 /// The groups that serve something, in the table's order.
-fn groups() -> Vec<&'static str> {
+fn groups(resources: Resources<'_>) -> Vec<&'static str> {
     let mut groups = Vec::new();
-    for info in resource::served() {
+    for info in resources {
         if !groups.contains(&info.group) {
             groups.push(info.group);
         }
@@ -136,9 +138,9 @@ fn groups() -> Vec<&'static str> {
     groups
 }
 
-fn versions(group: &str) -> Vec<&'static str> {
+fn versions(resources: Resources<'_>, group: &str) -> Vec<&'static str> {
     let mut versions = Vec::new();
-    for info in resource::served().filter(|info| info.group == group) {
+    for info in resources.iter().filter(|info| info.group == group) {
         if !versions.contains(&info.version) {
             versions.push(info.version);
         }
@@ -146,17 +148,17 @@ fn versions(group: &str) -> Vec<&'static str> {
     versions
 }
 
-fn api_group(group: &str) -> Value {
-    let versions: Vec<Value> = versions(group)
+fn api_group(resources: Resources<'_>, group: &str) -> Value {
+    let versions: Vec<Value> = versions(resources, group)
         .iter()
         .map(|version| json!({"groupVersion": format!("{group}/{version}"), "version": version}))
         .collect();
     json!({"name": group, "versions": versions, "preferredVersion": versions[0]})
 }
 
-fn resource_list(group: &str, version: &str) -> Value {
-    let mut resources = Vec::new();
-    for info in served_in(group, version) {
+fn resource_list(resources: Resources<'_>, group: &str, version: &str) -> Value {
+    let mut listed = Vec::new();
+    for info in served_in(resources, group, version) {
         let mut entry = json!({
             "name": info.resource,
             "singularName": info.singular,
@@ -170,7 +172,7 @@ fn resource_list(group: &str, version: &str) -> Value {
         if !info.categories.is_empty() {
             entry["categories"] = json!(info.categories);
         }
-        resources.push(entry);
+        listed.push(entry);
         for sub in info.subresources {
             let mut entry = json!({
                 "name": format!("{}/{}", info.resource, sub.name),
@@ -183,7 +185,7 @@ fn resource_list(group: &str, version: &str) -> Value {
                 entry["group"] = sub.group.into();
                 entry["version"] = sub.version.into();
             }
-            resources.push(entry);
+            listed.push(entry);
         }
     }
     let group_version =
@@ -192,22 +194,24 @@ fn resource_list(group: &str, version: &str) -> Value {
         "kind": "APIResourceList",
         "apiVersion": "v1",
         "groupVersion": group_version,
-        "resources": resources,
+        "resources": listed,
     })
 }
 
 fn served_in<'a>(
+    resources: Resources<'a>,
     group: &'a str,
     version: &'a str,
 ) -> impl Iterator<Item = &'static ResourceInfo> + use<'a> {
-    resource::served().filter(move |info| info.group == group && info.version == version)
+    resources.iter().copied().filter(move |info| info.group == group && info.version == version)
 }
 
-fn group_discovery(group: &str) -> Value {
-    let versions: Vec<Value> = versions(group)
+fn group_discovery(resources: Resources<'_>, group: &str) -> Value {
+    let versions: Vec<Value> = versions(resources, group)
         .iter()
         .map(|version| {
-            let resources: Vec<Value> = served_in(group, version).map(resource_discovery).collect();
+            let resources: Vec<Value> =
+                served_in(resources, group, version).map(resource_discovery).collect();
             json!({"version": version, "freshness": "Current", "resources": resources})
         })
         .collect();
@@ -251,11 +255,14 @@ fn resource_discovery(info: &'static ResourceInfo) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use apimachinery::resource;
+
     use super::*;
 
     #[test]
     fn every_served_resource_is_discovered() {
-        let discovery = Discovery::default();
+        let served: Vec<_> = resource::served().collect();
+        let discovery = Discovery::new(&served);
         let all: Value = serde_json::from_slice(&discovery.all_groups).unwrap();
         let count: usize = all["items"]
             .as_array()

@@ -1,6 +1,6 @@
 //! Paths of the Kubernetes API: `RequestInfo` of `k8s.io/apiserver`, by hand.
 
-use apimachinery::resource::{self, ResourceInfo};
+use apimachinery::resource::ResourceInfo;
 
 /// What a path is about.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,8 +22,11 @@ pub(super) enum Target {
     Other,
 }
 
+/// Finds a served resource by group, version and plural.
+pub(super) type Find<'a> = &'a dyn Fn(&str, &str, &str) -> Option<&'static ResourceInfo>;
+
 /// Reads a path; segments are percent-decoded.
-pub(super) fn parse(path: &str) -> Target {
+pub(super) fn parse(path: &str, find: Find<'_>) -> Target {
     let segments: Vec<String> =
         path.split('/').filter(|segment| !segment.is_empty()).map(super::query::decode).collect();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
@@ -33,7 +36,7 @@ pub(super) fn parse(path: &str) -> Target {
         ["apis", group, version, rest @ ..] => (*group, *version, rest),
         _ => return Target::Other,
     };
-    let find = |resource: &str| resource::find(group, version, resource).filter(|info| info.served);
+    let find = |resource: &str| find(group, version, resource);
     let target = |info: &'static ResourceInfo, namespace: &str, rest: &[&str]| {
         let (name, subresource) = match rest {
             [] => ("", ""),
@@ -67,7 +70,13 @@ pub(super) fn parse(path: &str) -> Target {
 
 #[cfg(test)]
 mod tests {
+    use apimachinery::resource;
+
     use super::*;
+
+    fn parse(path: &str) -> Target {
+        super::parse(path, &|g, v, r| resource::find(g, v, r).filter(|info| info.served))
+    }
 
     #[test]
     fn paths_are_read_as_kubernetes_reads_them() {

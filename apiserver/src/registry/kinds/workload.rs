@@ -98,6 +98,7 @@ static SCALE: ResourceInfo = ResourceInfo {
     group: "autoscaling",
     version: "v1",
     kind: "Scale",
+    list: "",
     resource: "scales",
     singular: "scale",
     short_names: &[],

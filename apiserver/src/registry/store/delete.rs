@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Admit, Store, check_preconditions, storage_error};
 use crate::{
+    apiextensions::definition,
     request::{DeleteOptions, RequestContext},
     storage::{KeyValue, Txn, TxnResult},
 };
@@ -58,7 +59,7 @@ impl Store {
             let Some(kv) = current else {
                 return Err(Status::not_found(self.info, &context.name));
             };
-            let mut old = Object::from_slice(&kv.value)?;
+            let mut old = self.load(&kv.value)?;
             check_preconditions(self.info, &context.preconditions, &old)?;
             admit(&mut old, None)?;
             match self.plan_deletion(old, options) {
@@ -94,6 +95,12 @@ impl Store {
     /// `rest.BeforeDelete` and the finalizers of garbage collection, as one decision.
     fn plan_deletion(&self, mut object: Object, options: &DeleteOptions) -> Step {
         let finalizers_changed = set_gc_finalizers(&mut object, &options.propagation_policy);
+        if std::ptr::eq(self.info, &raw const resource::CUSTOM_RESOURCE_DEFINITIONS)
+            && object.deletion_timestamp().is_none()
+        {
+            // Its objects go first.
+            definition::mark_for_deletion(&mut object, self.now());
+        }
         let pending =
             object.finalizers().next().is_some() || !spec_finalizers(self.info, &object).is_empty();
         let grace = self.grace_period(&object, options);

@@ -71,7 +71,7 @@ impl Store {
             let Some(kv) = current else {
                 return Err(Status::not_found(self.info, &context.name));
             };
-            let mut object = Object::from_slice(&kv.value)?;
+            let mut object = self.load(&kv.value)?;
             if !change(&mut object)? {
                 return Ok(Stored { bytes: kv.value.clone(), created: false });
             }
@@ -94,7 +94,7 @@ impl Store {
         key: &Arc<str>,
         kv: &KeyValue,
     ) -> Result<Attempt, Status> {
-        let old = Object::from_slice(&kv.value)?;
+        let old = self.load(&kv.value)?;
         check_preconditions(self.info, &context.preconditions, &old)?;
         let mut object = transform(&old)?;
         self.check_version(&object, &old)?;

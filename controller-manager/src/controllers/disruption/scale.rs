@@ -99,7 +99,9 @@ impl Scales {
     ) -> Result<Option<Sized>, String> {
         let (group, version) =
             owner.api_version.split_once('/').unwrap_or(("", owner.api_version.as_str()));
-        let info = resource::find_kind(group, version, &owner.kind).filter(|info| info.served);
+        let info = resource::find_kind(group, version, &owner.kind)
+            .filter(|info| info.served)
+            .or_else(|| resource::dynamic::find_kind(group, version, &owner.kind));
         let info = info.ok_or_else(|| {
             format!("no matches for kind {:?} in version {:?}", owner.kind, owner.api_version)
         })?;

@@ -1,6 +1,9 @@
 //! Follows every kind, and does what the graph says is to be looked at.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    sync::Arc,
+};
 
 use apimachinery::{
     api::{core::ObjectReference, meta::OwnerReference},
@@ -10,7 +13,12 @@ use apimachinery::{
 };
 use client::{
     Client, DeleteOptions, EventRecorder, Patch, Propagation, WorkQueue, controller::Action,
-    events::EventType, store::Delta, stored::PartialObject,
+    events::EventType, informer::Informer, reflector::ListWatch, store::Delta,
+    stored::PartialObject,
+};
+use component_base::{
+    clock::Clock,
+    shutdown::{Child, Shutdown},
 };
 use futures::future::join_all;
 use parking_lot::Mutex;
@@ -26,61 +34,60 @@ struct Collector {
     client: Client,
     graph: Arc<Mutex<Graph>>,
     queue: WorkQueue<Work>,
+    defined: Arc<Defined>,
 }
 
-/// The kinds that are followed: all that can own or be owned, and be deleted. Events own nothing and have no owners that
-/// matter; they are many and change all the time.
-fn followed() -> impl Iterator<Item = &'static ResourceInfo> {
-    resource::served().filter(|info| {
-        ["delete", "list", "watch"].iter().all(|verb| info.verbs.contains(verb))
-            && !matches!(info.resource, "events")
-    })
+/// The kinds that are defined at run time, followed as they come and go.
+struct Defined {
+    clock: Clock,
+    shutdown: Shutdown,
+    recorder: EventRecorder,
+    reported: Reported,
+    /// Each with what ends its informer. The lock is held while they are brought up to date.
+    followed: tokio::sync::Mutex<HashMap<&'static ResourceInfo, Child>>,
+    /// Every served kind.
+    served: Mutex<Vec<&'static ResourceInfo>>,
+}
+
+/// Whether a kind is followed: all are that can own or be owned, and be deleted. Events own nothing and have no owners
+/// that matter; they are many and change all the time.
+fn is_followed(info: &ResourceInfo) -> bool {
+    ["delete", "list", "watch"].iter().all(|verb| info.verbs.contains(verb))
+        && !matches!(info.resource, "events")
 }
 
 /// Sets the controller up.
 pub fn start(setup: &mut Setup<'_>) {
+    let defined = Defined {
+        clock: setup.clock.clone(),
+        shutdown: setup.shutdown.clone(),
+        recorder: setup.recorder("garbage-collector-controller"),
+        reported: Reported::default(),
+        followed: tokio::sync::Mutex::default(),
+        served: Mutex::default(),
+    };
     let collector = Collector {
         client: setup.client.with_field_manager("kube-controller-manager"),
         graph: Arc::default(),
         queue: setup.queue(),
+        defined: Arc::new(defined),
     };
-    let recorder = setup.recorder("garbage-collector-controller");
-    let reported: Reported = Arc::default();
     let mut stores = Vec::new();
-    for info in followed() {
-        let (graph, queue) = (collector.graph.clone(), collector.queue.clone());
-        let (recorder, reported) = (recorder.clone(), reported.clone());
+    for info in resource::served().filter(|info| is_followed(info)) {
         let informer = setup.informers.informer_of::<PartialObject>(info);
-        informer.on_change(move |delta| {
-            let work = match delta {
-                Delta::Deleted(object) => {
-                    graph.lock().remove(object.metadata.uid.as_deref().unwrap_or_default())
-                }
-                Delta::Added(object) | Delta::Updated { new: object, .. } => {
-                    graph.lock().apply(info, &object.metadata)
-                }
-            };
-            for item in work {
-                queue.add(item);
-            }
-            if let (old, Some(object)) = delta.old_and_new() {
-                let uid = object.metadata.uid.as_deref().unwrap_or_default();
-                let graph = graph.lock();
-                report_misplaced(&recorder, &graph, uid, &reported);
-                // Dependents that are older than their owner could not know where it would be.
-                let dependents = graph.get(uid).filter(|_| old.is_none()).map(|n| &n.dependents);
-                for dependent in dependents.into_iter().flatten() {
-                    report_misplaced(&recorder, &graph, dependent, &reported);
-                }
-            }
-        });
+        collector.follow(informer, info);
         stores.push(informer.store());
     }
+    let queue = collector.queue.clone();
+    let definitions = &resource::CUSTOM_RESOURCE_DEFINITIONS;
+    let informer = setup.informers.informer_of::<PartialObject>(definitions);
+    informer.on_change(move |_| queue.add(Work::Kinds));
     // Nothing is collected before everything has been seen: an owner of a kind that comes late would pass for gone.
     let synced = async move {
         join_all(stores.iter().map(client::Store::synced)).await;
     };
     let queue = collector.queue.clone();
+    queue.add(Work::Kinds);
     setup.run("garbage collector", &queue, WORKERS, synced, move |work| {
         let collector = collector.clone();
         async move { collector.work(work).await }
@@ -129,8 +136,87 @@ enum Owner {
 }
 
 impl Collector {
+    /// Keeps the graph in step with the objects of a kind.
+    fn follow(&self, informer: &mut Informer<PartialObject>, info: &'static ResourceInfo) {
+        let (graph, queue) = (self.graph.clone(), self.queue.clone());
+        let (recorder, reported) = (self.defined.recorder.clone(), self.defined.reported.clone());
+        informer.on_change(move |delta| {
+            let work = match delta {
+                Delta::Deleted(object) => {
+                    graph.lock().remove(object.metadata.uid.as_deref().unwrap_or_default())
+                }
+                Delta::Added(object) | Delta::Updated { new: object, .. } => {
+                    graph.lock().apply(info, &object.metadata)
+                }
+            };
+            for item in work {
+                queue.add(item);
+            }
+            if let (old, Some(object)) = delta.old_and_new() {
+                let uid = object.metadata.uid.as_deref().unwrap_or_default();
+                let graph = graph.lock();
+                report_misplaced(&recorder, &graph, uid, &reported);
+                // Dependents that are older than their owner could not know where it would be.
+                let dependents = graph.get(uid).filter(|_| old.is_none()).map(|n| &n.dependents);
+                for dependent in dependents.into_iter().flatten() {
+                    report_misplaced(&recorder, &graph, dependent, &reported);
+                }
+            }
+        });
+    }
+
+    /// Follows the defined kinds that are served now, one version of each, and no others.
+    async fn follow_defined(&self) -> Result<(), Status> {
+        let mut followed = self.defined.followed.lock().await;
+        let served = self.client.discover().await?;
+        let mut seen = HashSet::new();
+        let wanted: Vec<&'static ResourceInfo> = served
+            .iter()
+            .copied()
+            .filter(|info| resource::find(info.group, info.version, info.resource).is_none())
+            .filter(|info| is_followed(info) && seen.insert((info.group, info.resource)))
+            .collect();
+        *self.defined.served.lock() = served;
+        followed.retain(|info, informer| {
+            let stays = wanted.contains(info);
+            if !stays {
+                informer.cancel();
+                for work in self.graph.lock().forget(info) {
+                    self.queue.add(work);
+                }
+            }
+            stays
+        });
+        for info in wanted {
+            if let Entry::Vacant(place) = followed.entry(info) {
+                let list_watch = ListWatch::all(info);
+                let mut informer = Informer::new(&self.client, &self.defined.clock, list_watch);
+                self.follow(&mut informer, info);
+                let child = self.defined.shutdown.child();
+                informer.start(child.as_shutdown());
+                place.insert(child);
+            }
+        }
+        Ok(())
+    }
+
+    /// The served resource of an owner's kind.
+    fn kind_of(&self, owner: &OwnerReference) -> Option<&'static ResourceInfo> {
+        let (group, version) =
+            owner.api_version.split_once('/').unwrap_or(("", owner.api_version.as_str()));
+        let built_in = resource::find_kind(group, version, &owner.kind).filter(|i| i.served);
+        built_in.or_else(|| {
+            let served = self.defined.served.lock();
+            let is = |i: &&ResourceInfo| {
+                i.kind == owner.kind && (i.group, i.version) == (group, version)
+            };
+            served.iter().copied().find(|info| is(info))
+        })
+    }
+
     async fn work(&self, work: Work) -> Result<Action, Status> {
         match &work {
+            Work::Kinds => self.follow_defined().await?,
             Work::Examine(uid) => self.examine(uid).await?,
             Work::Foreground(uid) => self.foreground(uid).await?,
             Work::Orphan(uid) => self.orphan(uid).await?,
@@ -227,10 +313,7 @@ impl Collector {
 
     /// Finds out whether an owner exists. Only an answer of the API counts.
     async fn standing(&self, owner: &OwnerReference, of: &ObjectKey) -> Result<Owner, Status> {
-        let (group, version) =
-            owner.api_version.split_once('/').unwrap_or(("", owner.api_version.as_str()));
-        let Some(info) = resource::find_kind(group, version, &owner.kind).filter(|i| i.served)
-        else {
+        let Some(info) = self.kind_of(owner) else {
             // A kind that is not known may come.
             return Ok(Owner::Unknown);
         };

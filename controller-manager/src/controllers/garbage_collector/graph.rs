@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use apimachinery::{
     api::meta::{ObjectMeta, OwnerReference},
     object::ObjectKey,
-    resource::ResourceInfo,
+    resource::{self, ResourceInfo},
 };
 
 /// The finalizer of a foreground deletion.
@@ -51,6 +51,8 @@ pub enum Work {
     Foreground(String),
     /// This owner's dependents are to forget it.
     Orphan(String),
+    /// Other kinds may be served than before.
+    Kinds,
 }
 
 impl std::fmt::Display for Work {
@@ -59,6 +61,7 @@ impl std::fmt::Display for Work {
             Self::Examine(uid) => write!(f, "examine {uid}"),
             Self::Foreground(uid) => write!(f, "foreground {uid}"),
             Self::Orphan(uid) => write!(f, "orphan {uid}"),
+            Self::Kinds => f.write_str("kinds"),
         }
     }
 }
@@ -188,12 +191,21 @@ impl Graph {
         work
     }
 
+    /// Forgets all objects of a kind that is not served any more.
+    pub fn forget(&mut self, info: &'static ResourceInfo) -> Vec<Work> {
+        let gone = |node: &Node| node.seen && node.info.is_some_and(|i| std::ptr::eq(i, info));
+        let uids: Vec<String> =
+            self.nodes.iter().filter(|(_, node)| gone(node)).map(|(uid, _)| uid.clone()).collect();
+        uids.iter().flat_map(|uid| self.remove(uid)).collect()
+    }
+
     /// Notes a dependent on its owner; true: the owner itself has not been seen, or is in another namespace.
     fn link(&mut self, owner: &OwnerReference, dependent: &ObjectKey, uid: &str) -> bool {
         let node = self.nodes.entry(owner.uid.clone()).or_insert_with(|| {
             let (group, version) =
                 owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
-            let info = apimachinery::resource::find_kind(group, version, &owner.kind);
+            let info = resource::find_kind(group, version, &owner.kind)
+                .or_else(|| resource::dynamic::find_kind(group, version, &owner.kind));
             let namespaced = info.is_none_or(|i| i.namespaced);
             Node {
                 info,

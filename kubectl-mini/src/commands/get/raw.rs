@@ -11,7 +11,7 @@ use apimachinery::{
 use client::ListOptions;
 use serde_json::{Value, json};
 
-use crate::{PROGRAM, context::Context, errors::CommandError};
+use crate::{PROGRAM, context::Context, errors::CommandError, resources::discover};
 
 fn refuse<T>(text: impl Into<String>) -> Result<T, CommandError> {
     Err(CommandError::Message(text.into()))
@@ -45,7 +45,12 @@ pub(super) async fn run(context: &Context, path: &str) -> Result<(), CommandErro
             "--raw {path} is not supported: {PROGRAM} speaks gRPC, which has /version and the resources below /api/v1 and /apis/GROUP/VERSION"
         ));
     };
-    let info = resource::find(place.group, place.version, place.resource).filter(|i| i.served);
+    let mut info = resource::find(place.group, place.version, place.resource).filter(|i| i.served);
+    if info.is_none() {
+        let names = (place.group, place.version, place.resource);
+        let served = discover(context).await?.iter().copied();
+        info = served.into_iter().find(|i| (i.group, i.version, i.resource) == names);
+    }
     let Some(info) = info else {
         return Err(CommandError::from(Status {
             code: 404,
