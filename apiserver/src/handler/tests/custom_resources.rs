@@ -17,6 +17,18 @@ async fn follow(chain: &Chain, shutdown: &Shutdown) {
     shutdown.spawn("definitions", async move { definitions.follow(&handler, &followed).await });
 }
 
+/// Waits until something holds, looking again after each change in the store.
+async fn until<F: Future<Output = bool>>(chain: &Chain, holds: impl Fn() -> F) {
+    let clock = Clock::real();
+    let mut after = crate::storage::Revision::ZERO;
+    while !holds().await {
+        let query = crate::storage::WatchQuery::prefix("/registry/", after);
+        let mut watch = chain.storage.watch(query).await.unwrap();
+        let change = clock.timeout(Duration::from_secs(10), watch.next()).await;
+        after = change.expect("something changes").unwrap().unwrap().last().unwrap().revision();
+    }
+}
+
 fn definition() -> Value {
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -279,13 +291,8 @@ async fn a_definition_takes_its_objects_along() {
     let gone = |key: &'static str| {
         let chain = &chain;
         async move {
-            for _ in 0..500 {
-                if !chain.keys("/registry/").await.iter().any(|other| other == key) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            panic!("{key} stays: {:?}", chain.keys("/registry/example.com/").await);
+            until(chain, || async { !chain.keys("/registry/").await.iter().any(|k| k == key) })
+                .await;
         }
     };
     gone("/registry/example.com/widgets/default/a").await;
@@ -302,13 +309,8 @@ async fn a_definition_takes_its_objects_along() {
     let free = json!({"metadata": {"finalizers": null}});
     chain.patch(info, "held", PatchType::Merge, free).await.unwrap();
     gone("/registry/apiextensions.k8s.io/customresourcedefinitions/widgets.example.com").await;
-    for _ in 0..500 {
-        if chain.found("v1").is_none() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the kind is still served");
+    chain.handler.definitions.catch_up().await;
+    assert!(chain.found("v1").is_none());
 }
 
 #[tokio::test]
@@ -411,11 +413,9 @@ async fn names_are_given_once() {
     assert!(chain.handler.find("example.com", "v1", "gadgets").is_none());
     // The names become free with their holder.
     chain.delete(DEFINITIONS, "widgets.example.com", DeleteOptions::default()).await.unwrap();
-    for _ in 0..500 {
-        if chain.handler.find("example.com", "v1", "gadgets").is_some() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the names were not given");
+    let served = || async {
+        chain.handler.definitions.catch_up().await;
+        chain.handler.find("example.com", "v1", "gadgets").is_some()
+    };
+    until(&chain, served).await;
 }
