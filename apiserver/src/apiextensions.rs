@@ -36,6 +36,7 @@ use std::{
 
 use apimachinery::resource::{self, ResourceInfo};
 use arc_swap::ArcSwap;
+use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
 use self::{definition::Definition, strategy::CustomResource};
@@ -61,6 +62,19 @@ pub(crate) struct Table {
     pub(crate) generation: u64,
     /// The definitions that it was made from, by uid.
     made_from: HashMap<String, Made>,
+}
+
+impl Table {
+    /// The served resources with their `openAPIV3Schema`.
+    pub(crate) fn schemas(&self) -> impl Iterator<Item = (&'static ResourceInfo, Value)> {
+        self.made_from.values().flat_map(|made| {
+            made.stores.iter().filter_map(|store| {
+                let version =
+                    made.of.versions().iter().find(|v| v["name"] == store.info.version)?;
+                Some((store.info, version["schema"]["openAPIV3Schema"].clone()))
+            })
+        })
+    }
 }
 
 /// A definition's part of a table.

@@ -270,8 +270,17 @@ impl TestCluster {
 
     async fn apply_one(&self, value: Value) -> anyhow::Result<Object> {
         let mut object = Object::from_value(value)?;
-        let info = resource::find_object_kind(object.api_version(), object.kind())
-            .with_context(|| format!("no kind {} {}", object.api_version(), object.kind()))?;
+        let built_in = resource::find_object_kind(object.api_version(), object.kind());
+        let info = match built_in {
+            Some(info) => info,
+            None => self
+                .admin
+                .discover()
+                .await?
+                .into_iter()
+                .find(|info| info.is_kind(object.api_version(), object.kind()))
+                .with_context(|| format!("no kind {} {}", object.api_version(), object.kind()))?,
+        };
         if info.namespaced && object.namespace().is_empty() {
             object.set(&["metadata", "namespace"], "default");
         }
@@ -285,7 +294,13 @@ impl TestCluster {
         let applied = match api.get(&key.name).await {
             Err(status) if status.is_not_found() => api.create("", object.to_bytes()).await,
             Err(status) => Err(status),
-            Ok(_) => api.patch(&key.name, &Patch::Strategic(object.into_value())).await,
+            Ok(_) => {
+                let value = object.into_value();
+                // Only built-in kinds know strategic patches.
+                let patch =
+                    if built_in.is_some() { Patch::Strategic(value) } else { Patch::Merge(value) };
+                api.patch(&key.name, &patch).await
+            }
         };
         let reply = applied.with_context(|| format!("{} {key}", info.kind))?;
         Ok(reply.object()?)

@@ -137,9 +137,10 @@ impl GrpcFace {
 
     /// The OpenAPI document of a group and version, empty if there is none.
     async fn document(&self, path: String) -> Result<Bytes, tonic::Status> {
-        let openapi = Arc::clone(&self.openapi);
+        let (openapi, table) = (Arc::clone(&self.openapi), self.handler.definitions.table());
         // Making the documents is work that others must not wait for.
         let made = tokio::task::spawn_blocking(move || {
+            openapi.follow(&table);
             openapi.version_3(&path).map(|document| document.text()).unwrap_or_default()
         });
         made.await.map_err(|error| to_tonic(&Status::internal(error)))

@@ -8,6 +8,7 @@
 //! definition at a time, and kept as gzip, in which nearly all clients take them. What comes at run time is added by
 //! [`OpenApi::publish`]; [`document`] makes such a document from resources and their schemas.
 
+mod defined;
 mod descriptions;
 mod gnostic;
 mod paths;
@@ -25,7 +26,7 @@ use apimachinery::{
 };
 use bytes::Bytes;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 
 use self::{
@@ -77,6 +78,8 @@ pub struct OpenApi {
     built_in: OnceLock<BTreeMap<String, Arc<Document>>>,
     version_2: OnceLock<[Document; 2]>,
     published: RwLock<BTreeMap<String, Arc<Document>>>,
+    /// The table of defined kinds whose documents are published, by its generation, and their paths.
+    followed: Mutex<(u64, Vec<String>)>,
 }
 
 impl OpenApi {
@@ -250,6 +253,8 @@ fn resource_paths(
             (name.unwrap_or_default().to_owned(), reference)
         }
         Schema::Given { name, definition } => {
+            // Its metadata is the one of all kinds.
+            definitions.struct_of(schema::object_meta());
             definitions.give(name, definition.clone());
             (name.clone(), dialect.reference(name))
         }

@@ -232,7 +232,8 @@ impl Inner {
         if path.starts_with("/openapi/") {
             let query = Query::parse(request.uri().query())?;
             let headers = request.headers().clone();
-            return openapi::serve(Arc::clone(&self.openapi), path, query, headers).await;
+            let table = self.handler.definitions.table();
+            return openapi::serve(Arc::clone(&self.openapi), table, path, query, headers).await;
         }
         let accepted = accept(text(request.headers(), header::ACCEPT), "");
         let aggregated = accepted.is_ok_and(|accepted| accepted.aggregated);

@@ -16,6 +16,7 @@
 //! | [`streams`] | exec and port-forward by every kubectl there is |
 //! | [`scheduling`] | the scheduler explains itself, and another takes over |
 //! | [`controllers`] | another controller manager takes over; certificates, dead pods, budgets |
+//! | [`custom_resources`] | defined kinds: kubectl's sight of them, garbage collection, a controller of one's own |
 //! | [`side_by_side`] | clusters that do not meet |
 //! | [`durability`] | `kill -9` of the API server; large objects |
 //! | [`consistency`] | everybody reads its own writes |
@@ -45,6 +46,7 @@ mod clock_jumps;
 mod commands;
 mod consistency;
 mod controllers;
+mod custom_resources;
 mod dns;
 mod documents;
 mod durability;

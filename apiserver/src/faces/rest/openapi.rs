@@ -10,7 +10,10 @@ use axum::{body::Body, response::Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{compress::accepts_gzip, query::Query, respond, text};
-use crate::faces::openapi::{Document, Form, OpenApi};
+use crate::{
+    apiextensions::Table,
+    faces::openapi::{Document, Form, OpenApi},
+};
 
 /// The media type in which kubectl asks for version 2.
 const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
@@ -22,12 +25,16 @@ const JSON: &str = "application/json";
 /// Not found, and not acceptable.
 pub(super) async fn serve(
     openapi: Arc<OpenApi>,
+    table: Arc<Table>,
     path: String,
     query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Status> {
     // Making the documents is work that others must not wait for.
-    let answered = tokio::task::spawn_blocking(move || answer(&openapi, &path, &query, &headers));
+    let answered = tokio::task::spawn_blocking(move || {
+        openapi.follow(&table);
+        answer(&openapi, &path, &query, &headers)
+    });
     answered.await.map_err(Status::internal)?
 }
 
