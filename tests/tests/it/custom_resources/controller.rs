@@ -172,8 +172,8 @@ async fn a_controller_of_ones_own_runs_as_anywhere() {
         };
         cluster.eventually("the page is published", published).await;
     }
-    let events = client.list_objects(&resource::EVENTS, "default", &client::ListOptions::default());
-    let events = events.await.unwrap().items;
+    let options = client::ListOptions::default();
+    let events = client.list_objects(&resource::EVENTS, "default", &options).await.unwrap().items;
     assert!(events.iter().any(|event| event.get_str(&["reason"]) == "Published"), "{events:?}");
     let key = ObjectKey::new("default", "home");
     client.delete_object(info, &key, &DeleteOptions::default()).await.unwrap();
