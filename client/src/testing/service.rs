@@ -2,7 +2,12 @@
 
 use std::pin::Pin;
 
-use apimachinery::{patch, schema, status::Status};
+use apimachinery::{
+    patch,
+    resource::{self, ResourceInfo},
+    schema,
+    status::Status,
+};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use proto::v1::{self, resources_server::Resources, watch_event::Type};
@@ -233,7 +238,15 @@ impl Resources for FakeServer {
         &self,
         _: Request<v1::DiscoveryRequest>,
     ) -> Result<Response<v1::DiscoveryReply>, tonic::Status> {
-        Err(tonic::Status::unimplemented("not in the fake server"))
+        // What a reader of the resource table needs to find what it has.
+        let entry = |info: &ResourceInfo| {
+            let resources = json!([{"resource": info.resource}]);
+            json!({"metadata": {"name": info.group},
+                   "versions": [{"version": info.version, "resources": resources}]})
+        };
+        let items: Vec<Value> = resource::served().map(entry).collect();
+        let groups = serde_json::to_vec(&json!({"items": items})).expect("it is JSON");
+        Ok(Response::new(v1::DiscoveryReply { groups: groups.into(), ..Default::default() }))
     }
 }
 

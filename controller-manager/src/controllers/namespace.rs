@@ -68,8 +68,17 @@ struct Leftovers {
     resources: Vec<(String, usize)>,
     /// Finalizers with how many objects wait for them.
     finalizers: std::collections::BTreeMap<String, usize>,
+    /// Why not all kinds are known.
+    undiscovered: Option<String>,
     /// Failures.
     errors: Vec<String>,
+}
+
+impl Leftovers {
+    /// Everything is known to be gone.
+    fn none(&self) -> bool {
+        self.resources.is_empty() && self.errors.is_empty() && self.undiscovered.is_none()
+    }
 }
 
 impl Reconciler {
@@ -79,7 +88,7 @@ impl Reconciler {
             return Ok(Action::Done);
         }
         let leftovers = self.empty(&key.name).await;
-        if leftovers.resources.is_empty() && leftovers.errors.is_empty() {
+        if leftovers.none() {
             self.finalize(&namespace).await?;
             return Ok(Action::Done);
         }
@@ -98,9 +107,10 @@ impl Reconciler {
         // to the end (OrderedNamespaceDeletion).
         let served = match self.client.discover().await {
             Ok(served) => served,
+            // What is built in is emptied all the same.
             Err(status) => {
-                left.errors.push(status.message);
-                return left;
+                left.undiscovered = Some(status.message);
+                resource::served().collect()
             }
         };
         let others =
@@ -236,13 +246,14 @@ fn conditions(left: &Leftovers) -> Vec<(&'static str, &'static str, &'static str
         );
         ("True", "SomeFinalizersRemain", message)
     };
+    let discovered = match &left.undiscovered {
+        None => {
+            ("False", "ResourcesDiscovered", "All resources successfully discovered".to_owned())
+        }
+        Some(why) => ("True", "DiscoveryFailed", why.clone()),
+    };
     vec![
-        (
-            "NamespaceDeletionDiscoveryFailure",
-            "False",
-            "ResourcesDiscovered",
-            "All resources successfully discovered".to_owned(),
-        ),
+        ("NamespaceDeletionDiscoveryFailure", discovered.0, discovered.1, discovered.2),
         (
             "NamespaceDeletionGroupVersionParsingFailure",
             "False",
@@ -264,7 +275,7 @@ mod tests {
         let left = Leftovers {
             resources: vec![("pods.".into(), 2)],
             finalizers: [("example.com/hold".to_owned(), 1)].into(),
-            errors: Vec::new(),
+            ..Leftovers::default()
         };
         let messages: Vec<String> = conditions(&left).into_iter().map(|c| c.3).collect();
         assert_eq!(messages[3], "Some resources are remaining: pods. has 2 resource instances");
@@ -273,6 +284,11 @@ mod tests {
             "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"
         );
         assert_eq!(conditions(&Leftovers::default())[3].1, "False");
+        let unknown =
+            Leftovers { undiscovered: Some("the server is busy".into()), ..Leftovers::default() };
+        assert!(!unknown.none(), "what is not known may be there");
+        let failure = &conditions(&unknown)[0];
+        assert_eq!((failure.1, failure.3.as_str()), ("True", "the server is busy"));
     }
 
     #[test]

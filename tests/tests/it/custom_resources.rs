@@ -165,7 +165,6 @@ async fn kubectl_works_with_defined_kinds() {
         assert!(text.contains(part), "{text}");
     }
     comparison.finish(STEPS.len());
-    cluster.shutdown().await.unwrap();
 }
 
 #[tokio::test]
