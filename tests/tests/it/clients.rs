@@ -3,6 +3,7 @@
 //! they are missing, the test says so and passes.
 
 use std::{
+    io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -17,7 +18,9 @@ fn installed(what: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    eprintln!("SKIPPED: {} is missing: run `make clients`", path.display());
+    let notice = format!("SKIPPED: {} is missing: run `make clients`\n", path.display());
+    // Past the capture of output, so that it is seen.
+    let _ = std::io::stderr().write_all(notice.as_bytes());
     None
 }
 
