@@ -29,12 +29,15 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use self::correlator::{Correlator, Decision, EventKey, Known};
-use crate::{api::Client, options::Patch, wire};
+use crate::{api::Client, options::Patch, retry::Backoff, wire};
 
 /// Notes waiting to be written; client-go's.
 const QUEUE: usize = 1000;
-/// How often a write is tried while the server cannot be reached, and how long the pause is: client-go's.
-const RETRY: (u32, Duration) = (12, Duration::from_secs(10));
+/// Pauses while the server cannot be reached. client-go's are 10 s from the first on: what a component says while the server
+/// starts would hold up everything that it says in the next ten seconds.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
+/// For how long that is tried: as long as client-go's twelve times.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// `type` of an Event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -191,8 +194,9 @@ impl Writer {
                 );
             }
             Decision::Write { message, known } => {
-                let (attempts, pause) = RETRY;
-                for attempt in 1..=attempts {
+                let mut pauses = Backoff::new(RETRY.0, RETRY.1);
+                let given_up = self.clock.monotonic() + PATIENCE;
+                loop {
                     let written = self.send(&note, &message, known.as_ref()).await;
                     let status = match written {
                         Ok(event) => {
@@ -202,7 +206,8 @@ impl Writer {
                         Err(status) => status,
                     };
                     let unreachable = wire::transport_failure(&status).is_some();
-                    if !unreachable || attempt == attempts || self.shutdown.is_cancelled() {
+                    let over = self.clock.monotonic() >= given_up;
+                    if !unreachable || over || self.shutdown.is_cancelled() {
                         // Of an object that is going, or in a namespace that is: nobody misses it.
                         if status.is_not_found() || status.is_forbidden() {
                             debug!(reason = note.reason, message, %status, "an event is refused");
@@ -211,7 +216,7 @@ impl Writer {
                         }
                         return;
                     }
-                    let pause = self.clock.jitter(pause, 1.0);
+                    let pause = pauses.next(&self.clock);
                     self.shutdown.run_until_cancelled(self.clock.sleep(pause)).await;
                 }
             }

@@ -173,6 +173,22 @@ async fn two_clusters_and_one_node_port() {
     }
 }
 
+/// Components start at once, so that what they say first finds no API server yet: it holds up nothing of what comes after.
+#[tokio::test]
+async fn a_fresh_cluster_tells_its_events_at_once() {
+    let mut user = User::new();
+    user.up("fresh", 3);
+    user.ok("kubectl-mini run web --image=nginx");
+    user.ok("kubectl-mini wait --for=condition=Ready pod/web --timeout=20s");
+    // client-go's first pause alone would be ten seconds and more.
+    eventually("the kubelet's events", Duration::from_secs(5), async || {
+        let events = user.ok("kubectl-mini events --for pod/web");
+        let told = ["Pulling", "Pulled", "Created", "Started"];
+        if told.iter().all(|reason| events.contains(reason)) { Ok(()) } else { Err(events) }
+    })
+    .await;
+}
+
 /// `kill -9` of the supervisor while a Deployment is scaled and rolled out, again and again: its pipe closes, nothing is
 /// left over, and the next `up` has what was asked for last, once.
 #[tokio::test]
