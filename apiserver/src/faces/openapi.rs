@@ -271,7 +271,8 @@ fn resource_paths(
         delete_options = definitions.struct_of(schema::delete_options()).1;
     }
     let patch = if info.has_verb("patch") { patch(dialect, definitions) } else { Value::Null };
-    let references = References { kind, list, delete_options, patch, status };
+    let strategic = matches!(resource.schema, Schema::BuiltIn(_));
+    let references = References { kind, list, delete_options, patch, strategic, status };
     let mut kinds = Vec::new();
     for sub in info.subresources {
         let found = schema::find(sub.group, sub.version, sub.kind);

@@ -89,6 +89,10 @@ const STEPS: &[(&str, &str)] = &[
     ("patch widget one --subresource=status --type=merge -p {\"status\":{\"replicas\":3}}", ""),
     ("label widget one a=b", ""),
     (
+        "apply -f -",
+        "{apiVersion: example.com/v1, kind: Widget, metadata: {name: one}, spec: {color: red, replicas: 4}}",
+    ),
+    (
         "create -f -",
         "{apiVersion: example.com/v1, kind: Widget, metadata: {name: two}, spec: {color: red}}",
     ),
@@ -147,6 +151,8 @@ async fn kubectl_works_with_defined_kinds() {
         assert!(expected[index].contains(part), "{line}: {}", expected[index]);
     };
     said("wait --for=condition=Established crd/widgets.example.com", "condition met");
+    let changed = STEPS.iter().position(|(_, stdin)| stdin.contains("replicas: 4")).unwrap();
+    assert!(expected[changed].contains("one configured"), "{}", expected[changed]);
     said("get wd", "NAME   COLOR   AGE");
     said("get all", "widget.example.com/one");
     said("scale widget one --replicas=3", "widget.example.com/one scaled");

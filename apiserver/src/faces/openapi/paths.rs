@@ -46,6 +46,7 @@ const LIST: &[Parameter] = &[
     ("watch", "boolean", "Whether changes are told as they happen."),
 ];
 
+/// Strategic merge comes last: kinds that are defined at run time have all but that. kubectl reads here how it may patch.
 const PATCHES: [&str; 4] = [
     "application/apply-patch+yaml",
     "application/json-patch+json",
@@ -64,7 +65,15 @@ pub(super) struct References {
     pub(super) list: Value,
     pub(super) delete_options: Value,
     pub(super) patch: Value,
+    /// Whether strategic merge patches are understood.
+    pub(super) strategic: bool,
     pub(super) status: Value,
+}
+
+impl References {
+    fn patches(&self) -> &'static [&'static str] {
+        if self.strategic { &PATCHES } else { &PATCHES[..PATCHES.len() - 1] }
+    }
 }
 
 /// What speaks of a path's operations.
@@ -145,7 +154,7 @@ impl Paths<'_> {
         };
         let body = match verb {
             "create" | "update" => Some((kind, &BODIES[..])),
-            "patch" => Some((&references.patch, &PATCHES[..])),
+            "patch" => Some((&references.patch, references.patches())),
             "delete" | "deletecollection" => Some((&references.delete_options, &BODIES[..])),
             _ => None,
         };
@@ -189,7 +198,7 @@ impl Paths<'_> {
         let method_name = if stream { upper_first(method) } else { String::new() };
         let body = match verb {
             "create" | "update" if !stream => kind.map(|kind| (kind, &BODIES[..])),
-            "patch" => Some((&self.references.patch, &PATCHES[..])),
+            "patch" => Some((&self.references.patch, self.references.patches())),
             _ => None,
         };
         Some(Operation {

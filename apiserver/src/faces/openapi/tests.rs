@@ -120,6 +120,9 @@ fn documents_come_and_go_at_run_time() {
             .contains(&format!("apis/example.com/v1?hash={}", shown.hash))
     );
     assert!(shown.text().windows(22).any(|part| part == b"com.example.v1.Lease\":"));
+    // kubectl would send what is refused.
+    let text = String::from_utf8(shown.text().to_vec()).unwrap();
+    assert!(text.contains("merge-patch+json") && !text.contains("strategic-merge-patch"));
     openapi.withdraw("apis/example.com/v1");
     assert!(openapi.version_3("apis/example.com/v1").is_none());
 }
