@@ -171,7 +171,10 @@ impl World {
     pub(crate) fn start_controllers(&mut self) -> anyhow::Result<()> {
         let kubeconfig = self.paths.state("pki/controller-manager.kubeconfig");
         let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
-        self.spawn("kube-controller-manager", &[kubeconfig, "--cluster-cidr=10.240.0.0/12".into()])
+        // Pods that are given a token wait for the authority's certificate.
+        let authority = format!("--root-ca-file={}", self.paths.state("pki/ca.crt").display());
+        let args = [kubeconfig, authority, "--cluster-cidr=10.240.0.0/12".to_owned()];
+        self.spawn("kube-controller-manager", &args)
     }
 
     /// Starts one kubelet-sim with all nodes.
