@@ -1,5 +1,8 @@
 //! A volume's folder (or one file of it) on the host, reached only from its own descriptor.
 //!
+//! A whole volume is opened when it is used: its folder is the kubelet's, no container can put another in its place, and a
+//! process has tens of thousands of them. What `subPath` names lies within the container's reach: it is held open.
+//!
 //! Every component of a path is opened from the descriptor of its parent with `O_NOFOLLOW`, and
 //! callers pass plain names only (no `..`, no `/`), so what a container does in a volume, even while
 //! it swaps folders for links, stays inside the volume. Works on every Unix; needs no `openat2`.
@@ -8,7 +11,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -23,11 +26,24 @@ const FILE_LIMIT: u64 = 256 * 1024 * 1024;
 /// An opened volume, or the file or folder that `subPath` names in it.
 #[derive(Debug)]
 pub(crate) struct HostEntry {
-    root: OwnedFd,
+    root: Root,
     /// Set for a single-file mount: the name in `root`, resolved through the volume's own links.
     file: Option<String>,
     /// The file itself, where it is only read: as a bind mount does, it stays when the volume's content is exchanged.
     pinned: Option<File>,
+}
+
+#[derive(Debug)]
+enum Root {
+    /// A volume's own folder.
+    Volume(PathBuf),
+    /// What was found in one.
+    Held(OwnedFd),
+}
+
+fn open_volume(folder: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(folder, flags, Mode::empty())
 }
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -40,10 +56,12 @@ impl HostEntry {
     /// Opens a volume and walks its `subPath`; links inside (the `..data` of ConfigMap volumes) are
     /// followed within the volume. `pin`: what is found now is read for ever, where it is a file.
     pub(crate) fn open(root: &Path, sub_path: Option<&str>, pin: bool) -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(root, flags, Mode::empty())?;
-        let mut stack = vec![root];
         let mut todo: Vec<String> = split(sub_path.unwrap_or_default());
+        let opened = open_volume(root)?;
+        if todo.is_empty() {
+            return Ok(Self { root: Root::Volume(root.to_owned()), file: None, pinned: None });
+        }
+        let mut stack = vec![opened];
         let mut links = 0;
         while let Some(name) = todo.pop() {
             let current = stack.last().expect("the root stays on the stack");
@@ -77,6 +95,7 @@ impl HostEntry {
                             let open =
                                 || rustix::fs::openat(&root, name.as_str(), flags, Mode::empty());
                             let pinned = pin.then(open).transpose()?.map(File::from);
+                            let root = Root::Held(root);
                             return Ok(Self { root, file: Some(name), pinned });
                         }
                         _ => return Err(Errno::NOTDIR.into()),
@@ -86,7 +105,7 @@ impl HostEntry {
             }
         }
         let root = stack.pop().expect("the root stays on the stack");
-        Ok(Self { root, file: None, pinned: None })
+        Ok(Self { root: Root::Held(root), file: None, pinned: None })
     }
 
     pub(crate) fn is_dir(&self) -> bool {
@@ -105,12 +124,20 @@ impl HostEntry {
             (None, []) => (&[], "."),
             (None, [parents @ .., last]) => (parents, last),
         };
+        let volume;
+        let root = match &self.root {
+            Root::Volume(folder) => {
+                volume = open_volume(folder)?;
+                &volume
+            }
+            Root::Held(root) => root,
+        };
         let mut opened: Option<OwnedFd> = None;
         for name in parents {
-            let next = directory_at(opened.as_ref().unwrap_or(&self.root), name);
+            let next = directory_at(opened.as_ref().unwrap_or(root), name);
             opened = Some(next.map_err(|e| if e == Errno::LOOP { Errno::NOTDIR } else { e })?);
         }
-        Ok(act(opened.as_ref().unwrap_or(&self.root), last)?)
+        Ok(act(opened.as_ref().unwrap_or(root), last)?)
     }
 
     pub(crate) fn stat(&self, path: &[&str]) -> FsResult<Metadata> {

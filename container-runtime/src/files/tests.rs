@@ -116,6 +116,34 @@ fn escaping_sub_paths_stay_inside() {
     assert_eq!(names(&files, "/m"), "out up");
 }
 
+/// A process has tens of thousands of volumes, and no such number of files.
+#[cfg(target_os = "linux")]
+#[test]
+fn only_sub_paths_hold_a_descriptor() {
+    let directory = tempfile::tempdir().unwrap();
+    let volume = directory.path().join("volume");
+    fs::create_dir_all(volume.join("sub")).unwrap();
+    let held = || {
+        let links = fs::read_dir("/proc/self/fd").unwrap().filter_map(Result::ok);
+        links
+            .filter_map(|fd| fs::read_link(fd.path()).ok())
+            .filter(|to| to.starts_with(&volume))
+            .count()
+    };
+    let whole = FileSystem::new(image(), vec![host("/m", &volume, None, false)], Clock::real());
+    let whole = whole.unwrap();
+    assert_eq!(held(), 0);
+    let mounts = vec![host("/m", &volume, Some("sub"), false)];
+    let part = FileSystem::new(image(), mounts, Clock::real()).unwrap();
+    assert_eq!(held(), 1);
+    // What is mounted of a volume stays where it was found, whatever its name leads to by now.
+    fs::rename(volume.join("sub"), volume.join("old")).unwrap();
+    symlink("/", volume.join("sub")).unwrap();
+    part.write("/m/file", "x").unwrap();
+    assert_eq!(whole.read_to_string("/m/old/file").unwrap(), "x");
+    assert!(whole.read("/m/sub/etc/hostname").is_err());
+}
+
 #[test]
 fn a_file_that_is_mounted_alone_stays_as_it_was() {
     let directory = tempfile::tempdir().unwrap();
