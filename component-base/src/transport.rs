@@ -17,16 +17,21 @@
 //! # The enemy at the socket
 //! Whoever can reach a listener may send nothing, slowly, or too much. Each [`Listener`] has [`Limits`]: a TLS handshake
 //! and the first request have a deadline, an HTTP/1 request's headers too, silent HTTP/2 peers are pinged, and the
-//! number of connections is bounded (a surplus one is closed at once; a table of waiting ones would only move the problem).
+//! number of connections is bounded: a newcomer to a full table takes the place of those who have been idle longest, the
+//! ones without a certificate first, and is closed at once only when everybody is at work. A connection without requests
+//! ends after a while, and one whose peer does not read its answers is cut: nobody holds our memory by not reading.
+//! Headers and addresses have a size (431, 414), HTTP/2 bounds requests per connection and resets of them.
 //! These guards are about sockets, so they run on real time also where the cluster's time is virtual.
 //!
 //! **Invariant:** this module knows no Kubernetes object, no user beyond a name and its groups, and no authorization.
 
+mod answers;
 mod channel;
 mod failure;
 mod in_process;
 mod listener;
 mod serve;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -195,6 +200,10 @@ pub struct Limits {
     pub handshake: Duration,
     /// For the first request of a connection and for the headers of an HTTP/1 request, the wait for it included.
     pub headers: Duration,
+    /// For the peer to take the next piece of an answer.
+    pub reading: Duration,
+    /// For a connection without requests.
+    pub idle: Duration,
     /// Connections at one time.
     pub connections: usize,
     /// Requests at one time on one HTTP/2 connection.
@@ -208,6 +217,8 @@ impl Default for Limits {
         Self {
             handshake: Duration::from_secs(10),
             headers: Duration::from_secs(30),
+            reading: Duration::from_secs(60),
+            idle: Duration::from_secs(90),
             connections: 4096,
             streams_per_connection: 4096,
             drain: Duration::from_secs(2),

@@ -25,14 +25,18 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::Semaphore,
 };
 use tokio_rustls::server::TlsStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use super::{ConnectionInfo, Limits, Listener, PeerIdentity, listener::Raw};
+use super::{
+    ConnectionInfo, Limits, Listener, PeerIdentity,
+    answers::Answers,
+    listener::Raw,
+    table::{Entry, Table},
+};
 use crate::{clock::Clock, tls};
 
 /// Pause after the system refused to accept, which it does when descriptors run out.
@@ -47,6 +51,10 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 const MAX_FRAME: u32 = 64 * 1024;
 /// The largest HTTP/2 header list that we take.
 const MAX_HEADERS: u32 = 64 * 1024;
+/// The longest request line with headers that we take by HTTP/1; also its buffer.
+const MAX_HTTP1_HEAD: usize = 128 * 1024;
+/// Requests at one time on an HTTP/2 connection without a client certificate: Go's usual limit.
+const STRANGERS_STREAMS: u32 = 250;
 
 /// Serves `router` on `listener` until `shutdown`; then requests under way get [`Limits::drain`] to finish.
 ///
@@ -58,7 +66,7 @@ pub async fn serve(mut listener: Listener, router: Router, shutdown: Cancellatio
     let cut = CancellationToken::new();
     let _cut_on_drop = cut.clone().drop_guard();
     let connections = TaskTracker::new();
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let table = Table::new(limits.connections);
     let clock = Clock::real();
     let mut full = false;
 
@@ -79,7 +87,8 @@ pub async fn serve(mut listener: Listener, router: Router, shutdown: Cancellatio
                 continue;
             }
         };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+        let connection_cut = cut.child_token();
+        let Some(place) = table.enter(connection_cut.clone()) else {
             // Once per episode: an enemy should not fill the log as well.
             if !std::mem::replace(&mut full, true) {
                 warn!(limit = limits.connections, "too many connections, closing new ones");
@@ -91,13 +100,14 @@ pub async fn serve(mut listener: Listener, router: Router, shutdown: Cancellatio
             router: router.clone(),
             limits,
             shutdown: shutdown.clone(),
-            cut: cut.child_token(),
+            cut: connection_cut,
             tasks: connections.clone(),
+            entry: place.entry.clone(),
         };
         connections.spawn(async move {
             let cut = connection.cut.clone();
             cut.run_until_cancelled(connection.run(raw)).await;
-            drop(slot);
+            drop(place);
         });
     }
     drop(listener);
@@ -126,6 +136,7 @@ struct Connection {
     shutdown: CancellationToken,
     cut: CancellationToken,
     tasks: TaskTracker,
+    entry: Arc<Entry>,
 }
 
 /// The HTTP versions that a connection may speak.
@@ -181,24 +192,32 @@ impl Connection {
     {
         let streams = self.cut.child_token();
         let _streams_end_with_the_connection = streams.clone().drop_guard();
-        let builder = self.builder(protocol, streams);
+        // Our own processes and the holders of certificates go before strangers.
+        let proven = !matches!(*info.identity, PeerIdentity::Anonymous);
+        let builder = self.builder(protocol, streams, proven);
         let peer_addr = info.peer_addr;
         let asked = Arc::new(AtomicBool::new(false));
+        let answers = Answers::new();
         let service = {
             let (router, asked) = (self.router, Arc::clone(&asked));
+            let (entry, answers) = (self.entry.clone(), answers.clone());
             service_fn(move |mut request: Request<Incoming>| {
                 asked.store(true, Ordering::Relaxed);
+                let (active, answers) = (entry.begin(proven), answers.clone());
                 request.extensions_mut().insert(info.clone());
                 let response = router.clone().oneshot(request.map(Body::new));
                 async move {
                     let Ok(response) = response.await;
-                    Ok::<_, Infallible>(response)
+                    Ok::<_, Infallible>(response.map(|body| answers.watch(body, active)))
                 }
             })
         };
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
-        let mut first_request_due = pin!(Clock::real().sleep(self.limits.headers));
+        let clock = Clock::real();
+        let mut first_request_due = pin!(clock.sleep(self.limits.headers));
+        let round = self.limits.reading.min(self.limits.idle) / 2;
+        let mut look = Box::pin(clock.sleep(round));
         let mut ending = false;
         let mut first_request_checked = false;
         loop {
@@ -219,18 +238,42 @@ impl Connection {
                         return debug!(?peer_addr, "connection closed: no request in time");
                     }
                 }
+                () = look.as_mut() => {
+                    look = Box::pin(clock.sleep(round));
+                    if answers.stalled(self.limits.reading) {
+                        return debug!(?peer_addr, "connection closed: an answer is not read");
+                    }
+                    if !ending && self.entry.idle().is_some_and(|idle| idle >= self.limits.idle) {
+                        ending = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                }
             }
         }
     }
 
-    fn builder(&self, protocol: Protocol, cut: CancellationToken) -> auto::Builder<Executor> {
+    fn builder(
+        &self,
+        protocol: Protocol,
+        cut: CancellationToken,
+        proven: bool,
+    ) -> auto::Builder<Executor> {
+        let streams = if proven {
+            self.limits.streams_per_connection
+        } else {
+            self.limits.streams_per_connection.min(STRANGERS_STREAMS)
+        };
         let builder = auto::Builder::new(Executor { tasks: self.tasks.clone(), cut });
         let mut builder = match protocol {
             Protocol::Http1 => builder.http1_only(),
             Protocol::Http2 => builder.http2_only(),
             Protocol::Unknown => builder,
         };
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.limits.headers);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.headers)
+            .max_buf_size(MAX_HTTP1_HEAD);
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -240,7 +283,7 @@ impl Connection {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_frame_size(MAX_FRAME)
             .max_header_list_size(MAX_HEADERS)
-            .max_concurrent_streams(self.limits.streams_per_connection);
+            .max_concurrent_streams(streams);
         builder
     }
 }

@@ -1,6 +1,7 @@
 //! Every way in, every identity, and the enemies at the socket.
 
 use std::{
+    convert::Infallible,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -8,9 +9,13 @@ use std::{
 
 use axum::{
     Extension, Router,
-    body::Body,
+    body::{Body, Bytes},
     http::{Request, Uri},
     routing::get,
+};
+use futures::{
+    Stream, StreamExt,
+    stream::{pending, repeat},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -34,6 +39,16 @@ const LOCALHOST: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOC
 /// Long enough for any machine; a test that waits for it has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+type Piece = Result<Bytes, Infallible>;
+
+fn piece(length: usize) -> Piece {
+    Ok(vec![0; length].into())
+}
+
+fn once() -> impl Stream<Item = Piece> {
+    futures::stream::once(async { piece(1) })
+}
+
 /// A server whose answer is the caller's identity, until dropped.
 struct Running {
     tasks: TaskTracker,
@@ -49,7 +64,9 @@ impl Running {
                     format!("{:?}", info.identity)
                 }),
             )
-            .route("/forever", get(std::future::pending::<()>));
+            .route("/forever", get(std::future::pending::<()>))
+            .route("/endless", get(async || Body::from_stream(once().chain(pending()))))
+            .route("/flood", get(async || Body::from_stream(repeat(piece(64 << 10)))));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(serve(listener, router, stop.clone()));
         Self { tasks, stop: Some(stop.drop_guard()) }
@@ -240,20 +257,159 @@ async fn slow_peers_are_cut() {
     }
 }
 
+/// Connects, asks for `path`, and reads that it is answered.
+async fn asks(address: SocketAddr, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, *b"HTTP/1.1 200", "{path}");
+    stream
+}
+
+/// Reads until the server closes the connection; false if it does not in time.
+async fn is_closed(stream: &mut TcpStream) -> bool {
+    let mut rest = Vec::new();
+    Clock::real().timeout(PATIENCE, stream.read_to_end(&mut rest)).await.is_ok()
+}
+
 #[tokio::test]
-async fn surplus_connections_are_closed_and_do_no_harm() {
+async fn newcomers_take_the_place_of_the_idle_and_never_of_the_busy() {
     let limits = Limits { connections: 2, ..Limits::default() };
     let listener = Listener::bind_plain(LOCALHOST).unwrap().with_limits(limits);
     let address = listener.local_addr().unwrap();
     let server = Running::start(listener);
-    let mut first = TcpStream::connect(address).await.unwrap();
-    let second = TcpStream::connect(address).await.unwrap();
-    assert!(is_closed_after(address, b"").await, "the third has no place");
-    first.write_all(b"GET /whoami HTTP/1.0\r\n\r\n").await.unwrap();
-    let mut answer = String::new();
-    first.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.0 200 OK\r\n") && answer.ends_with("Anonymous"), "{answer}");
-    drop(second);
+    let mut silent = [TcpStream::connect(address).await.unwrap(), asks(address, "/whoami").await];
+    let busy = [asks(address, "/endless").await, asks(address, "/endless").await];
+    for idle in &mut silent {
+        assert!(is_closed(idle).await, "the idle ones have gone");
+    }
+    assert!(is_closed_after(address, b"").await, "a third has no place while two are at work");
+    drop(busy);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_silent_connections_shuts_nobody_out() {
+    let limits = Limits { connections: 50, ..Limits::default() };
+    let listener = Listener::bind_plain(LOCALHOST).unwrap().with_limits(limits);
+    let address = listener.local_addr().unwrap();
+    let server = Running::start(listener);
+    let mut silent = Vec::new();
+    for number in 0..500 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+        if number % 100 == 99 {
+            asks(address, "/whoami").await;
+        }
+    }
+    assert!(is_closed(&mut silent[0]).await);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_cut() {
+    let limits = Limits { reading: Duration::from_millis(200), ..Limits::default() };
+    let listener = Listener::bind_plain(LOCALHOST).unwrap().with_limits(limits);
+    let address = listener.local_addr().unwrap();
+    let server = Running::start(listener);
+    // By HTTP/1 the socket is full, by HTTP/2 the request's window is shut while pings are answered.
+    let mut unread = asks(address, "/flood").await;
+    unread.readable().await.unwrap();
+    let mut h2 = TcpStream::connect(address).await.unwrap();
+    h2.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    h2.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    // GET http://localhost/flood: indexed :method and :scheme, literal :path, :authority.
+    let headers = b"\x82\x86\x04\x06/flood\x01\x09localhost";
+    h2.write_all(&[0, 0, headers.len() as u8, 1, 5, 0, 0, 0, 1]).await.unwrap();
+    h2.write_all(headers).await.unwrap();
+    assert!(is_closed(&mut h2).await, "HTTP/2");
+    // Meanwhile, a watch that has nothing to tell keeps its connection.
+    let mut quiet = asks(address, "/endless").await;
+    // Reading would free it; writing fails once the other side is gone.
+    let cut = async {
+        while unread.write_all(b"x").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    Clock::real().timeout(PATIENCE, cut).await.expect("HTTP/1");
+    let mut some = [0; 1024];
+    loop {
+        // Headers and the first piece; afterwards nothing, not even an end.
+        match Clock::real().timeout(limits.reading * 4, quiet.read(&mut some)).await {
+            Err(_) => break,
+            Ok(read) => assert!(read.unwrap() > 0, "a quiet watch was cut"),
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn idle_connections_end() {
+    let limits = Limits { idle: Duration::from_millis(100), ..Limits::default() };
+    let listener = Listener::bind_plain(LOCALHOST).unwrap().with_limits(limits);
+    let address = listener.local_addr().unwrap();
+    let server = Running::start(listener);
+    let mut kept = asks(address, "/whoami").await;
+    assert!(is_closed(&mut kept).await);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn headers_and_addresses_have_a_size() {
+    let listener = Listener::bind_plain(LOCALHOST).unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Running::start(listener);
+    let check = async |request: String, expected: &str| {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // The server may answer and close before it has read all.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {expected}"));
+    };
+    let long = "x".repeat(70_000);
+    check(format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), "414").await;
+    let huge = "x".repeat(200_000);
+    check(format!("GET / HTTP/1.1\r\nHost: a\r\nX: {huge}\r\n\r\n"), "431").await;
+    let many: String = (0..300).map(|n| format!("X-{n}: y\r\n")).collect();
+    check(format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n"), "431").await;
+    check("nonsense\r\n\r\n".to_owned(), "400").await;
+    server.stop().await;
+}
+
+/// HTTP/2's rapid reset: a request and its cancellation, again and again, must not make us work for ever.
+#[tokio::test]
+async fn rapid_resets_end_the_connection() {
+    let listener = Listener::bind_plain(LOCALHOST).unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Running::start(listener);
+    let mut h2 = TcpStream::connect(address).await.unwrap();
+    h2.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    h2.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    let headers = b"\x82\x86\x04\x08/forever\x01\x09localhost";
+    let mut burst = Vec::new();
+    for stream in (1_u32..200_000).step_by(2) {
+        burst.extend_from_slice(&[0, 0, headers.len() as u8, 1, 5]);
+        burst.extend_from_slice(&stream.to_be_bytes());
+        burst.extend_from_slice(headers);
+        burst.extend_from_slice(&[0, 0, 4, 3, 0]);
+        burst.extend_from_slice(&stream.to_be_bytes());
+        burst.extend_from_slice(&8_u32.to_be_bytes());
+    }
+    // Cut long before the end: by an error while writing, or by the end of what can be read.
+    let (mut read, mut write) = h2.split();
+    let sending = async { write.write_all(&burst).await.is_err() };
+    let mut rest = Vec::new();
+    let ended = async { read.read_to_end(&mut rest).await };
+    let both = async {
+        tokio::select! {
+            failed = sending => assert!(failed, "100,000 resets were taken"),
+            _ = ended => {}
+        }
+    };
+    Clock::real().timeout(PATIENCE, both).await.expect("an end");
+    asks(address, "/whoami").await;
     server.stop().await;
 }
 
