@@ -9,6 +9,8 @@ use std::{fmt, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::field::go_quote;
+
 /// Prints as `HumanDuration`: `5m12s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HumanDuration(pub SignedDuration);
@@ -53,12 +55,34 @@ pub fn parse_go_duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(total).ok().filter(|_| !text.is_empty())
 }
 
+/// What Go says of a duration that it cannot read, without its `time: `.
+#[must_use]
+pub fn go_duration_error(text: &str) -> String {
+    let quoted = go_quote(text);
+    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+    while rest.starts_with(|c: char| c == '.' || c.is_ascii_digit()) {
+        let digits = rest.find(|c: char| c != '.' && !c.is_ascii_digit());
+        let Some(digits) = digits else { return format!("missing unit in duration {quoted}") };
+        if rest[..digits].parse::<f64>().is_err() {
+            break;
+        }
+        rest = &rest[digits..];
+        let end = rest.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(rest.len());
+        let unit = &rest[..end];
+        if !matches!(unit, "h" | "m" | "s" | "ms" | "us" | "µs" | "μs" | "ns") {
+            return format!("unknown unit {} in duration {quoted}", go_quote(unit));
+        }
+        rest = &rest[end..];
+    }
+    format!("invalid duration {quoted}")
+}
+
 /// Reads the value of a flag that is a duration.
 ///
 /// # Errors
 /// Go's words, where it is none, or negative.
 pub fn parse_flag(text: &str) -> Result<Duration, String> {
-    parse_go_duration(text).ok_or_else(|| format!("time: invalid duration {text:?}"))
+    parse_go_duration(text).ok_or_else(|| format!("time: {}", go_duration_error(text)))
 }
 
 const MINUTE: i64 = 60;

@@ -361,6 +361,13 @@ impl Status {
         )
     }
 
+    /// 414: the path with its query is too long. Kubernetes has no reason for it.
+    #[must_use]
+    pub fn uri_too_long(limit: usize) -> Self {
+        let message = format!("Request URI too long: limit is {limit}");
+        Self::failure(414, StatusReason::Unknown, message)
+    }
+
     /// 503: not ready to serve.
     #[must_use]
     pub fn service_unavailable(message: impl Into<String>) -> Self {

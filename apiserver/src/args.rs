@@ -4,11 +4,13 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
+use apimachinery::duration::parse_flag;
 use apiserver::{
-    Config, StorageKind, TlsListener, authentication::token::TokenKey,
+    Config, StorageKind, TlsListener, authentication::token::TokenKey, handler::RequestLimits,
     kubelet::NodeAnnotationDialer, registry::allocators::Ipv4Range,
 };
 use clap::Parser;
@@ -60,6 +62,15 @@ pub(crate) struct Args {
     /// Address at which pods find the API.
     #[arg(long, default_value = "192.168.1.100")]
     advertise_address: Ipv4Addr,
+    /// Reads that are served at one time; with --max-mutating-requests-inflight the seats that all clients share.
+    #[arg(long, default_value_t = 400)]
+    max_requests_inflight: usize,
+    /// Writes that are served at one time; see --max-requests-inflight.
+    #[arg(long, default_value_t = 200)]
+    max_mutating_requests_inflight: usize,
+    /// How long a request may take that is no watch and no stream.
+    #[arg(long, default_value = "1m0s", value_parser = parse_flag)]
+    request_timeout: Duration,
     /// Descriptor of the pipe that closes when the supervisor ends.
     #[arg(long)]
     pub(crate) lifeline_fd: Option<u32>,
@@ -91,7 +102,14 @@ impl Args {
                     .with_context(|| format!("listen on {}", path.display()))?,
             );
         }
+        let in_flight = self.max_requests_inflight + self.max_mutating_requests_inflight;
+        anyhow::ensure!(
+            in_flight > 0,
+            "--max-requests-inflight and --max-mutating-requests-inflight add up to no seat at all"
+        );
+        anyhow::ensure!(!self.request_timeout.is_zero(), "--request-timeout must be positive");
         Ok(Config {
+            limits: RequestLimits { in_flight, timeout: self.request_timeout },
             storage: self.data_dir.map_or(StorageKind::Memory, StorageKind::Sled),
             tls: Some(TlsListener {
                 address: SocketAddr::new(self.bind_address, self.secure_port),

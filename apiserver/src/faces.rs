@@ -2,9 +2,10 @@
 //!
 //! A face translates: the wire's request into a [`crate::request::RequestContext`] and a
 //! [`crate::request::Request`], the chain's answer back, and an error by the one function that each has for that. It
-//! decides nothing.
+//! decides nothing. Before both stands the [`guard`], which bounds what a request may cost before anybody looks at it.
 
 pub mod grpc;
+pub(crate) mod guard;
 pub(crate) mod live;
 pub mod openapi;
 pub mod rest;

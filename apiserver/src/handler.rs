@@ -4,8 +4,8 @@
 //! What comes back is a [`Reply`] in the shape that was asked for, with the warnings for the caller. A panic below is the
 //! request's failure (500), not the server's.
 //!
-//! Requests at one time are bounded, reads and writes apart, as Kubernetes bounds them; watches and streams are not
-//! counted, as they hold nothing while they wait.
+//! Requests at one time are bounded, with a fair share for each client ([`crate::flowcontrol`]); watches and streams are
+//! not counted, as they hold nothing while they wait. A request that takes too long is answered 504.
 
 mod apply;
 mod authorize;
@@ -16,7 +16,7 @@ mod stream;
 mod token;
 mod write;
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use apimachinery::{
     resource::{self, ResourceInfo},
@@ -25,14 +25,14 @@ use apimachinery::{
 use bytes::Bytes;
 use component_base::metrics::Registry;
 use futures::FutureExt;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::FactFinder,
     apiextensions::Definitions,
     authentication::accounts::Accounts,
-    authorization::Authorizer,
+    authorization::{Attributes, Authorizer},
+    flowcontrol::{FlowControl, Seat},
     metrics::RequestMetrics,
     registry::{
         cacher::Watcher,
@@ -40,28 +40,31 @@ use crate::{
         store::{Store, StoreDeps, storage_error},
         strategy::Strategy,
     },
-    request::{Request, RequestContext, Verb},
+    request::{Request, RequestContext, UserInfo, Verb},
 };
 
 const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
 /// A request's body may be this long.
 pub const MAX_BODY: usize = 3 * 1024 * 1024;
 
-/// How many requests are served at one time.
+/// How many requests are served at one time, and for how long each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InFlightLimits {
-    /// Reads.
-    pub reads: usize,
-    /// Writes.
-    pub writes: usize,
+pub struct RequestLimits {
+    /// Reads and writes together.
+    pub in_flight: usize,
+    /// How long a request may take that is no watch and no stream.
+    pub timeout: Duration,
 }
 
-impl Default for InFlightLimits {
-    /// More than Kubernetes' 400 and 200, because a request here is a small task and not a thread's work.
+impl Default for RequestLimits {
+    /// Kubernetes' 400 reads and 200 writes, and its minute.
     fn default() -> Self {
-        Self { reads: 2048, writes: 1024 }
+        Self { in_flight: 600, timeout: Duration::from_secs(60) }
     }
 }
+
+/// Of the request timeout, the share that a request may wait for its turn.
+const QUEUE_WAIT: u32 = 4;
 
 /// The answer to a request, with what the caller should know besides.
 #[derive(Debug)]
@@ -120,8 +123,8 @@ pub struct Handler {
     pub(crate) accounts: Arc<Accounts>,
     facts: FactFinder,
     metrics: RequestMetrics,
-    reads: Semaphore,
-    writes: Semaphore,
+    flow_control: FlowControl,
+    timeout: Duration,
     shutdown: CancellationToken,
     /// The resources that CustomResourceDefinitions define.
     pub(crate) definitions: Arc<Definitions>,
@@ -133,7 +136,7 @@ impl Handler {
         deps: Arc<StoreDeps>,
         authorizer: Arc<Authorizer>,
         accounts: Arc<Accounts>,
-        limits: InFlightLimits,
+        limits: RequestLimits,
         metrics: &Registry,
         shutdown: CancellationToken,
     ) -> Self {
@@ -147,13 +150,18 @@ impl Handler {
         Self {
             definitions: Arc::new(Definitions::new(deps.clone())),
             facts: FactFinder::new(deps.storage.clone(), deps.clock.clone()),
+            flow_control: FlowControl::new(
+                limits.in_flight,
+                limits.timeout / QUEUE_WAIT,
+                deps.clock.clone(),
+                metrics,
+            ),
+            timeout: limits.timeout,
             deps,
             stores,
             authorizer,
             accounts,
             metrics: RequestMetrics::new(metrics),
-            reads: Semaphore::new(limits.reads),
-            writes: Semaphore::new(limits.writes),
             shutdown,
         }
     }
@@ -194,29 +202,19 @@ impl Handler {
     ) -> Result<Answer, Status> {
         let clock = &self.deps.clock;
         let started = clock.monotonic();
-        let answer = match self.enter(context) {
-            Err(status) => Err(status),
-            Ok(_entered) => {
-                let chain = AssertUnwindSafe(self.chain(context, request)).catch_unwind();
-                let chain = async {
-                    chain.await.unwrap_or_else(|_| {
-                        Err(Status::internal(
-                            "This request caused apiserver to panic. Look in the logs for details.",
-                        ))
-                    })
-                };
-                match context.deadline {
-                    Some(deadline) if context.verb != Verb::Watch => {
-                        clock.timeout(deadline, chain).await.unwrap_or_else(|_| {
-                            Err(Status::timeout(
-                                "request did not complete within the allotted timeout",
-                                0,
-                            ))
-                        })
-                    }
-                    _ => chain.await,
-                }
-            }
+        let chain = AssertUnwindSafe(async {
+            let _entered = self.enter(context).await?;
+            self.chain(context, request).await
+        });
+        let chain = async { chain.catch_unwind().await.unwrap_or_else(|_| Err(panicked())) };
+        let answer = if context.verb == Verb::Watch {
+            chain.await
+        } else {
+            let answered = clock.timeout(self.time_for(context.deadline), chain).await;
+            answered.unwrap_or_else(|_| {
+                self.metrics.terminated(context, 504);
+                Err(timed_out())
+            })
         };
         let code = match &answer {
             Ok(Answer { reply: Reply::Object { created: true, .. }, .. }) => 201,
@@ -230,17 +228,34 @@ impl Handler {
         answer
     }
 
-    /// Takes a place among the requests being served.
-    fn enter(&self, context: &RequestContext) -> Result<Entered<'_>, Status> {
-        let (places, kind) = match context.verb {
-            Verb::Watch => return Ok(Entered { _place: None, _counted: None }),
-            Verb::Get | Verb::List => (&self.reads, "readOnly"),
-            _ => (&self.writes, "mutating"),
+    /// How long a request may take whose caller will wait for `wanted`.
+    pub(crate) fn time_for(&self, wanted: Option<Duration>) -> Duration {
+        wanted.map_or(self.timeout, |wanted| wanted.min(self.timeout))
+    }
+
+    /// Takes a place among the requests being served, after others where there is none.
+    async fn enter(&self, context: &RequestContext) -> Result<Entered<'_>, Status> {
+        let kind = match context.verb {
+            Verb::Watch => return Ok(Entered { _seat: None, _counted: None }),
+            Verb::Get | Verb::List => "readOnly",
+            _ => "mutating",
         };
-        let place = places.try_acquire().map_err(|_| {
-            Status::too_many_requests("Too many requests, please try again later.", 1)
-        })?;
-        Ok(Entered { _place: Some(place), _counted: Some(self.metrics.enter(kind)) })
+        let seat = self.flow_control.enter(&context.user, &Attributes::of(context)).await;
+        let seat = seat.inspect_err(|status| self.metrics.terminated(context, status.code))?;
+        Ok(Entered { _seat: Some(seat), _counted: Some(self.metrics.enter(kind)) })
+    }
+
+    /// Takes a place for a request that is about no resource.
+    ///
+    /// # Errors
+    /// Too many requests.
+    pub(crate) async fn enter_path(
+        &self,
+        user: &UserInfo,
+        verb: &str,
+        path: &str,
+    ) -> Result<impl Drop + use<'_>, Status> {
+        self.flow_control.enter(user, &Attributes::Path { verb, path }).await
     }
 
     async fn chain(&self, context: &RequestContext, request: Request) -> Result<Answer, Status> {
@@ -314,8 +329,18 @@ impl Handler {
 
 /// A place among the requests being served, given back when dropped.
 struct Entered<'a> {
-    _place: Option<tokio::sync::SemaphorePermit<'a>>,
+    _seat: Option<Seat<'a>>,
     _counted: Option<crate::metrics::InFlight>,
+}
+
+/// The answer to a request that took too long.
+pub(crate) fn timed_out() -> Status {
+    Status::timeout("request did not complete within the allotted timeout", 0)
+}
+
+/// The answer to a request in which we failed.
+pub(crate) fn panicked() -> Status {
+    Status::internal("This request caused apiserver to panic. Look in the logs for details.")
 }
 
 /// Whether a request changes a definition.

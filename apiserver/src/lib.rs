@@ -26,6 +26,7 @@ pub mod authentication;
 pub mod authorization;
 mod bootstrap;
 pub mod faces;
+mod flowcontrol;
 pub mod handler;
 pub mod kubelet;
 mod metrics;
@@ -58,11 +59,12 @@ use crate::{
     authorization::Authorizer,
     faces::{
         grpc::GrpcFace,
+        guard::Guard,
         live::Live,
         openapi::OpenApi,
         rest::{RestFace, discovery::Discovery},
     },
-    handler::{Handler, InFlightLimits},
+    handler::{Handler, RequestLimits},
     kubelet::KubeletDialer,
     registry::{
         allocators::{Allocators, Ipv4Range},
@@ -115,8 +117,8 @@ pub struct Config {
     pub kubelets: Arc<dyn KubeletDialer>,
     /// What signs the tokens of ServiceAccounts. Another key at the next start ends all of them.
     pub token_key: TokenKey,
-    /// Requests at one time.
-    pub limits: InFlightLimits,
+    /// Requests at one time, and their time.
+    pub limits: RequestLimits,
     /// Where metrics go.
     pub metrics: Registry,
 }
@@ -135,7 +137,7 @@ impl Config {
             advertise_address: Ipv4Addr::new(192, 168, 1, 100),
             kubelets,
             token_key: TokenKey::generate(),
-            limits: InFlightLimits::default(),
+            limits: RequestLimits::default(),
             metrics: Registry::new(),
         }
     }
@@ -210,6 +212,7 @@ impl Server {
         let watches = tokio_util::sync::CancellationToken::new();
         let accounts =
             Arc::new(Accounts::new(config.token_key, storage.clone(), config.clock.clone()));
+        let guard = Guard::new(config.clock.clone(), config.limits.timeout);
         let deps = Arc::new(StoreDeps { storage, clock: config.clock, allocators });
         let handler = Arc::new(Handler::new(
             kinds::all(),
@@ -269,7 +272,7 @@ impl Server {
             store,
             handler,
             authorizer,
-            router: grpc.routes().fallback_service(rest.routes()),
+            router: guard.before(grpc.routes().fallback_service(rest.routes())),
             listeners,
             address,
             bootstrapped,

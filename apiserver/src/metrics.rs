@@ -55,6 +55,20 @@ pub(crate) struct RequestMetrics {
     durations: Family<DurationLabels, Histogram>,
     in_flight: Family<InFlightLabels, Gauge>,
     watches: Gauge,
+    terminations: Family<TerminationLabels, Counter>,
+}
+
+/// Which requests were ended before they were served.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TerminationLabels {
+    code: u16,
+    component: &'static str,
+    group: &'static str,
+    resource: &'static str,
+    scope: &'static str,
+    subresource: &'static str,
+    verb: &'static str,
+    version: &'static str,
 }
 
 impl RequestMetrics {
@@ -80,6 +94,11 @@ impl RequestMetrics {
                 "apiserver_longrunning_requests",
                 "Watches and streams being served now.",
                 Gauge::default(),
+            ),
+            terminations: registry.register(
+                "apiserver_request_terminations",
+                "Requests that were ended in self-defence: too many, or too slow.",
+                Family::default(),
             ),
         }
     }
@@ -119,6 +138,22 @@ impl RequestMetrics {
             version,
         };
         self.durations.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// Counts a request that we ended in self-defence.
+    pub(crate) fn terminated(&self, context: &RequestContext, code: u16) {
+        let info = context.resource;
+        let labels = TerminationLabels {
+            code,
+            component: COMPONENT,
+            group: info.group,
+            resource: info.resource,
+            scope: scope(context),
+            subresource: info.subresource(&context.subresource).map_or("", |sub| sub.name),
+            verb: verb(context),
+            version: info.version,
+        };
+        self.terminations.get_or_create(&labels).inc();
     }
 
     /// Counts a request for as long as the guard lives.

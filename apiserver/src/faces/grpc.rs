@@ -301,6 +301,11 @@ impl Resources for GrpcFace {
     async fn discovery(&self, request: Request<DiscoveryRequest>) -> Answered<DiscoveryReply> {
         let (parts, DiscoveryRequest { openapi: wanted }) = take_apart(request);
         let (user, _) = self.user(&parts).await.map_err(|status| to_tonic(&status))?;
+        let _seat = self
+            .handler
+            .enter_path(&user, "get", "/apis")
+            .await
+            .map_err(|status| to_tonic(&status))?;
         self.handler
             .authorize_path(&user, "get", "/apis")
             .await

@@ -26,6 +26,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
+pub(super) use self::respond::error as error_response;
 use self::{
     compress::accepts_gzip,
     discovery::Discovery,
@@ -33,10 +34,10 @@ use self::{
     path::Target,
     query::{Query, read_delete_options},
 };
-use super::{live::Live, openapi::OpenApi};
+use super::{guard::BodyRefused, live::Live, openapi::OpenApi};
 use crate::{
     authentication::{Impersonation, authenticate, token::TokenKey},
-    handler::{Handler, MAX_BODY},
+    handler::{Handler, MAX_BODY, timed_out},
     kubelet::KubeletDialer,
     request::{Request, RequestContext, UserInfo, Verb},
 };
@@ -164,6 +165,12 @@ impl Inner {
             self.handler.allow(&context).await?;
         }
         let content_type = text(&parts.headers, header::CONTENT_TYPE);
+        let clock = self.handler.clock();
+        let due = clock.monotonic() + self.handler.time_for(context.deadline);
+        let read = async |body: Body| {
+            let left = due.saturating_sub(clock.monotonic());
+            clock.timeout(left, read(body)).await.unwrap_or_else(|_| Err(timed_out()))
+        };
         let request = match context.verb {
             Verb::Get => {
                 let resource_version = query.get("resourceVersion").unwrap_or("").to_owned();
@@ -189,6 +196,7 @@ impl Inner {
                 }
             }
         };
+        context.deadline = Some(due.saturating_sub(clock.monotonic()));
         let answer = self.handler.handle(&context, request).await?;
         Ok(respond::answer(answer, format, accepts_gzip(&parts.headers)))
     }
@@ -201,6 +209,7 @@ impl Inner {
     ) -> Result<Response, Status> {
         let path = request.uri().path().to_owned();
         let verb = request.method().as_str().to_ascii_lowercase();
+        let _seat = self.handler.enter_path(user, &verb, &path).await?;
         self.handler.authorize_path(user, &verb, &path).await?;
         if matches!(path.split('/').nth(1), Some("healthz" | "livez" | "readyz" | "metrics")) {
             let response = self.health.clone().oneshot(request).await;
@@ -280,8 +289,9 @@ async fn read(body: Body) -> Result<Bytes, Status> {
         Err(error) if error.is::<LengthLimitError>() => {
             Err(Status::request_entity_too_large(format!("limit is {MAX_BODY}")))
         }
-        Err(error) => {
-            Err(Status::bad_request(format!("failed to read the request's body: {error}")))
-        }
+        Err(error) => Err(match BodyRefused::behind(&*error) {
+            Some(refused) => refused.status(),
+            None => Status::bad_request(format!("failed to read the request's body: {error}")),
+        }),
     }
 }

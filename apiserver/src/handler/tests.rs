@@ -56,7 +56,7 @@ impl Chain {
             deps,
             authorizer,
             accounts,
-            InFlightLimits::default(),
+            RequestLimits::default(),
             &Registry::new(),
             CancellationToken::new(),
         ));

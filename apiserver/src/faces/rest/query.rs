@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use apimachinery::{duration::parse_go_duration, status::Status};
+use apimachinery::{
+    duration::{go_duration_error, parse_go_duration},
+    status::Status,
+};
 
 use crate::{
     faces::grpc::field_validation,
@@ -103,14 +106,7 @@ impl Query {
 
     /// The parameters of writes and the deadline of any request.
     pub(super) fn fill(&self, context: &mut RequestContext) -> Result<(), Status> {
-        if let Some(timeout) = self.get("timeout").filter(|text| !text.is_empty()) {
-            context.deadline =
-                Some(parse_go_duration(timeout).filter(|d| !d.is_zero()).ok_or_else(|| {
-                    Status::bad_request(format!(
-                        "invalid timeout specified in the request URL: {timeout:?}"
-                    ))
-                })?);
-        }
+        context.deadline = self.timeout(context.verb)?;
         if matches!(context.verb, Verb::Get | Verb::List | Verb::Watch) {
             return Ok(());
         }
@@ -134,6 +130,25 @@ impl Query {
         context.field_validation = field_validation(self.get("fieldValidation").unwrap_or(""))?;
         context.force = self.flag("force");
         Ok(())
+    }
+
+    /// How long the caller will wait; a watch has its own parameter for that.
+    fn timeout(&self, verb: Verb) -> Result<Option<Duration>, Status> {
+        let Some(text) = self.get("timeout").filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        if verb == Verb::Watch {
+            return Ok(None);
+        }
+        // Zero and less ask for no limit of the caller's own.
+        let magnitude = text.strip_prefix(['-', '+']).unwrap_or(text);
+        match parse_go_duration(magnitude) {
+            Some(timeout) => Ok((!text.starts_with('-') && !timeout.is_zero()).then_some(timeout)),
+            None => Err(Status::bad_request(format!(
+                "invalid timeout specified in the request URL - time: {}",
+                go_duration_error(text)
+            ))),
+        }
     }
 
     /// The options of a deletion that stand in the URL; those of a body come over them.
@@ -220,6 +235,19 @@ mod tests {
         assert_eq!((options.limit, options.timeout), (5, Some(Duration::from_secs(7))));
         assert!(query.flag("watch"));
         assert_eq!(query.get("x"), Some("%zz"));
+        let timeout = |text: &str| Query::parse(Some(text)).unwrap().timeout(Verb::Get);
+        assert_eq!(timeout("timeout=5s"), Ok(Some(Duration::from_secs(5))));
+        for none in ["timeout=", "timeout=0s", "timeout=-3s", ""] {
+            assert_eq!(timeout(none), Ok(None), "{none}");
+        }
+        for (text, message) in [
+            ("timeout=x", r#"time: invalid duration "x""#),
+            ("timeout=5", r#"time: missing unit in duration "5""#),
+            ("timeout=5y", r#"time: unknown unit "y" in duration "5y""#),
+        ] {
+            let expected = format!("invalid timeout specified in the request URL - {message}");
+            assert_eq!(timeout(text).unwrap_err().message, expected);
+        }
         assert!(Query::parse(Some("limit=x")).unwrap().list_options().is_err());
         assert!(Query::parse(Some("shardSelector=x")).is_err());
     }

@@ -19,7 +19,7 @@ use crate::{
 const CHUNK: usize = 128 * 1024;
 
 /// An error as HTTP: the code, the status as the body, and when to come back.
-pub(super) fn error(status: &Status) -> Response {
+pub(in crate::faces) fn error(status: &Status) -> Response {
     let body = serde_json::to_vec(status).expect("a status is JSON");
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = json(code, body.into());
