@@ -10,8 +10,12 @@ use std::{
 use anyhow::Context as _;
 use apimachinery::duration::parse_flag;
 use apiserver::{
-    Config, StorageKind, TlsListener, authentication::token::TokenKey, handler::RequestLimits,
-    kubelet::NodeAnnotationDialer, registry::allocators::Ipv4Range,
+    Config, StorageKind, TlsListener,
+    audit::{AuditConfig, LogConfig, Policy},
+    authentication::token::TokenKey,
+    handler::RequestLimits,
+    kubelet::NodeAnnotationDialer,
+    registry::allocators::Ipv4Range,
 };
 use clap::Parser;
 use component_base::{clock::Clock, tls::KeyPair, transport::Listener};
@@ -71,6 +75,21 @@ pub(crate) struct Args {
     /// How long a request may take that is no watch and no stream.
     #[arg(long, default_value = "1m0s", value_parser = parse_flag)]
     request_timeout: Duration,
+    /// File with the rules of what is recorded of requests (audit.k8s.io/v1 Policy).
+    #[arg(long, requires = "audit_log_path")]
+    audit_policy_file: Option<PathBuf>,
+    /// File that gets a line of JSON for each event; - is the standard output.
+    #[arg(long, requires = "audit_policy_file")]
+    audit_log_path: Option<PathBuf>,
+    /// Size in megabytes at which the audit log is put aside and a new one begun; 0 means 100.
+    #[arg(long, default_value_t = 0)]
+    audit_log_maxsize: u64,
+    /// How many audit logs that were put aside are kept; 0 means all.
+    #[arg(long, default_value_t = 0)]
+    audit_log_maxbackup: usize,
+    /// For how many days audit logs that were put aside are kept; 0 means for ever.
+    #[arg(long, default_value_t = 0)]
+    audit_log_maxage: u64,
     /// Descriptor of the pipe that closes when the supervisor ends.
     #[arg(long)]
     pub(crate) lifeline_fd: Option<u32>,
@@ -108,7 +127,21 @@ impl Args {
             "--max-requests-inflight and --max-mutating-requests-inflight add up to no seat at all"
         );
         anyhow::ensure!(!self.request_timeout.is_zero(), "--request-timeout must be positive");
+        let audit = match (&self.audit_policy_file, self.audit_log_path) {
+            (Some(file), Some(path)) => Some(AuditConfig {
+                policy: Policy::parse(&read(file)?)
+                    .with_context(|| format!("audit policy {}", file.display()))?,
+                log: LogConfig {
+                    path,
+                    max_size: self.audit_log_maxsize,
+                    max_backups: self.audit_log_maxbackup,
+                    max_age: self.audit_log_maxage,
+                },
+            }),
+            _ => None,
+        };
         Ok(Config {
+            audit,
             limits: RequestLimits { in_flight, timeout: self.request_timeout },
             storage: self.data_dir.map_or(StorageKind::Memory, StorageKind::Sled),
             tls: Some(TlsListener {

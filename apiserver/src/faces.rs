@@ -20,5 +20,12 @@ fn default_manager(user_agent: &str) -> &str {
     end.map_or(word, |(at, _)| &word[..at])
 }
 
+/// The subresources whose answers last as long as somebody wants them.
+fn is_stream(subresource: &str) -> bool {
+    matches!(subresource, "exec" | "attach" | "portforward" | "log")
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

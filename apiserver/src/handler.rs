@@ -202,11 +202,19 @@ impl Handler {
     ) -> Result<Answer, Status> {
         let clock = &self.deps.clock;
         let started = clock.monotonic();
+        if let Some(record) = &context.audit {
+            record.request(context, &request).await;
+        }
         let chain = AssertUnwindSafe(async {
             let _entered = self.enter(context).await?;
             self.chain(context, request).await
         });
-        let chain = async { chain.catch_unwind().await.unwrap_or_else(|_| Err(panicked())) };
+        let chain = async {
+            chain.catch_unwind().await.unwrap_or_else(|_| {
+                context.audit.iter().for_each(|record| record.panicked());
+                Err(panicked())
+            })
+        };
         let answer = if context.verb == Verb::Watch {
             chain.await
         } else {
@@ -222,6 +230,9 @@ impl Handler {
             Err(status) => status.code,
         };
         self.metrics.finished(context, code, clock.monotonic().saturating_sub(started));
+        if let Some(record) = &context.audit {
+            record.answered(&answer, code).await;
+        }
         if let Err(status) = &answer {
             tracing::debug!(code, %status, "request failed");
         }

@@ -22,6 +22,7 @@
 
 mod admission;
 mod apiextensions;
+pub mod audit;
 pub mod authentication;
 pub mod authorization;
 mod bootstrap;
@@ -55,6 +56,7 @@ use component_base::{
 };
 
 use crate::{
+    audit::{Audit, AuditConfig},
     authentication::{accounts::Accounts, token::TokenKey},
     authorization::Authorizer,
     faces::{
@@ -119,6 +121,8 @@ pub struct Config {
     pub token_key: TokenKey,
     /// Requests at one time, and their time.
     pub limits: RequestLimits,
+    /// Which requests are recorded, and where; None: none.
+    pub audit: Option<AuditConfig>,
     /// Where metrics go.
     pub metrics: Registry,
 }
@@ -138,6 +142,7 @@ impl Config {
             kubelets,
             token_key: TokenKey::generate(),
             limits: RequestLimits::default(),
+            audit: None,
             metrics: Registry::new(),
         }
     }
@@ -163,6 +168,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The audit log cannot be written.
+    #[error("failed to open the audit log: {0}")]
+    Audit(#[source] io::Error),
     /// The disk failed while serving, and takes writes again: the store is to be opened afresh, by a new process.
     #[error(
         "serve on a store whose disk had failed: it takes writes again, and is opened afresh by a restart"
@@ -212,7 +220,10 @@ impl Server {
         let watches = tokio_util::sync::CancellationToken::new();
         let accounts =
             Arc::new(Accounts::new(config.token_key, storage.clone(), config.clock.clone()));
-        let guard = Guard::new(config.clock.clone(), config.limits.timeout);
+        let audit = config.audit.map(|audit| {
+            Audit::open(audit, config.clock.clone(), &config.metrics).map_err(StartError::Audit)
+        });
+        let guard = Guard::new(config.clock.clone(), config.limits.timeout, audit.transpose()?);
         let deps = Arc::new(StoreDeps { storage, clock: config.clock, allocators });
         let handler = Arc::new(Handler::new(
             kinds::all(),

@@ -8,6 +8,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use apimachinery::resource::ResourceInfo;
 use bytes::Bytes;
 
+use crate::audit::Record;
+
 /// Who asks: `k8s.io/apiserver`'s `user.Info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserInfo {
@@ -162,6 +164,8 @@ pub struct RequestContext {
     pub user_agent: String,
     /// How long the caller will wait, from the request's start.
     pub deadline: Option<Duration>,
+    /// Where the request is recorded, if it is.
+    pub(crate) audit: Option<Arc<Record>>,
 }
 
 impl RequestContext {
@@ -185,6 +189,7 @@ impl RequestContext {
             output: OutputShape::default(),
             user_agent: String::new(),
             deadline: None,
+            audit: None,
         }
     }
 }

@@ -81,6 +81,7 @@ impl World {
             cluster_cidr: "10.240.0.0/12".to_owned(),
             address_slice: 0,
             ingress_ports: None,
+            audit: false,
             kubeconfig: dir.path().join("kubeconfig"),
         };
         let admin = pki::write(&paths, &config, &lab.clock)?;

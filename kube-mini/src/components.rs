@@ -39,6 +39,8 @@ pub fn table(assembly: &Assembly<'_>) -> Vec<ComponentSpec> {
 
 /// The address of the cluster's DNS.
 pub const CLUSTER_DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+/// The audit policy, in the cluster's state.
+pub const AUDIT_POLICY: &str = "audit-policy.yaml";
 /// Where the host's name servers stand: with systemd-resolved the usual file names only that one, on the loopback.
 const HOST_RESOLV_CONF: &[&str] = &["/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"];
 
@@ -74,7 +76,7 @@ impl Assembly<'_> {
     }
 
     fn api_server(&self) -> ComponentSpec {
-        self.spec(
+        let mut spec = self.spec(
             "kube-apiserver",
             "kube-apiserver",
             vec![
@@ -88,7 +90,16 @@ impl Assembly<'_> {
                 ("kubelet-client-certificate", self.pki("apiserver-kubelet-client.crt")),
                 ("kubelet-client-key", self.pki("apiserver-kubelet-client.key")),
             ],
-        )
+        );
+        if self.config.audit {
+            let policy = show(&self.paths.state(AUDIT_POLICY));
+            spec.args.push(format!("--audit-policy-file={policy}"));
+            spec.args.push(format!("--audit-log-path={}", show(&self.paths.log("audit"))));
+            // Ten files of 100 MB, so that a cluster left running does not fill the disk.
+            spec.args
+                .extend(["--audit-log-maxsize=100", "--audit-log-maxbackup=10"].map(Into::into));
+        }
+        spec
     }
 
     fn controller_manager(&self) -> ComponentSpec {

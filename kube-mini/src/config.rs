@@ -63,6 +63,9 @@ pub struct ClusterConfig {
     /// The ports of the ingress controller on localhost: plain HTTP and TLS; None: the cluster has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress_ports: Option<[u16; 2]>,
+    /// Requests are recorded, by the policy in `audit-policy.yaml` beside this file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub audit: bool,
     /// The kubeconfig file that the context was merged into.
     pub kubeconfig: std::path::PathBuf,
 }

@@ -123,6 +123,7 @@ impl Parts {
             cluster_cidr: "10.244.0.0/16".to_owned(),
             address_slice: slice.index(),
             ingress_ports: None,
+            audit: false,
             kubeconfig: paths.state("kubeconfig"),
         };
         // Certificates are judged by real time, whatever the cluster's own.

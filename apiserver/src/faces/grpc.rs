@@ -31,12 +31,15 @@ use self::convert::{
 };
 pub(in crate::faces) use self::convert::{field_validation, include_object};
 use super::{
+    is_stream,
     live::Live,
     openapi::OpenApi,
     rest::discovery::{Discovery, version_info},
 };
 use crate::{
+    audit::{Begin, Record},
     authentication::{Impersonation, authenticate},
+    authorization::Attributes,
     handler::{Answer, Handler, MAX_BODY, Reply},
     kubelet::KubeletDialer,
     registry::cacher::{WatchItem, WatchKind, Watcher},
@@ -61,13 +64,15 @@ pub struct GrpcFace {
 struct CallParts {
     headers: http::HeaderMap,
     connection: Option<ConnectionInfo>,
+    record: Option<Arc<Record>>,
 }
 
 /// Takes a call apart.
 fn take_apart<T>(request: Request<T>) -> (CallParts, T) {
     let (metadata, mut extensions, message) = request.into_parts();
     let connection = extensions.remove::<ConnectionInfo>();
-    (CallParts { headers: metadata.into_headers(), connection }, message)
+    let record = extensions.remove::<Arc<Record>>();
+    (CallParts { headers: metadata.into_headers(), connection, record }, message)
 }
 
 type Answered<T> = Result<Response<T>, tonic::Status>;
@@ -90,11 +95,8 @@ impl GrpcFace {
         tonic::service::Routes::new(resources).add_service(streams).prepare().into_axum_router()
     }
 
-    /// Who asks, and in whose place.
-    async fn user(
-        &self,
-        parts: &CallParts,
-    ) -> Result<(Arc<UserInfo>, Option<Arc<UserInfo>>), Status> {
+    /// Who asks.
+    async fn user(&self, parts: &CallParts) -> Result<Arc<UserInfo>, Status> {
         let connection = parts
             .connection
             .as_ref()
@@ -102,18 +104,32 @@ impl GrpcFace {
         let authorization = parts.headers.get("authorization");
         let authorization = authorization.and_then(|value| value.to_str().ok()).unwrap_or("");
         let accounts = &self.handler.accounts;
-        let user = authenticate(&connection.identity, authorization, accounts).await?;
+        match authenticate(&connection.identity, authorization, accounts).await {
+            Ok(user) => Ok(user),
+            Err(status) => {
+                if let Some(record) = &parts.record {
+                    let message = "Authentication failed, attempted: bearer";
+                    record.unauthenticated("post", "", message).await;
+                }
+                Err(status)
+            }
+        }
+    }
+
+    /// Who the call acts as, and who is behind that.
+    async fn acting(
+        &self,
+        parts: &CallParts,
+        user: Arc<UserInfo>,
+    ) -> Result<(Arc<UserInfo>, Option<Arc<UserInfo>>), Status> {
         let headers = parts
             .headers
             .iter()
             .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-        match Impersonation::from_headers(headers) {
-            None => Ok((user, None)),
-            Some(wanted) => {
-                let acting = self.handler.impersonate(&user, wanted).await?;
-                Ok((acting, Some(user)))
-            }
-        }
+        let Some(wanted) = Impersonation::from_headers(headers) else { return Ok((user, None)) };
+        let acting = self.handler.impersonate(&user, wanted).await?;
+        parts.record.iter().for_each(|record| record.impersonates(&acting));
+        Ok((acting, Some(user)))
     }
 
     async fn context(
@@ -122,9 +138,18 @@ impl GrpcFace {
         verb: Verb,
         reference: Option<&proto::v1::ResourceRef>,
     ) -> Result<RequestContext, Status> {
-        let (user, impersonator) = self.user(parts).await?;
+        let user = self.user(parts).await?;
         let find = |group: &str, version: &str, name: &str| self.handler.find(group, version, name);
         let mut context = target(verb, reference, &find)?;
+        if let Some(record) = &parts.record {
+            record.set_uri(convert::path_of(&context));
+            let attributes = Attributes::of(&context);
+            let long_running = verb == Verb::Watch || is_stream(&context.subresource);
+            let version = context.resource.version;
+            record.begin(Begin { user: &user, attributes, version, long_running }).await;
+        }
+        let (user, impersonator) = self.acting(parts, user).await?;
+        context.audit.clone_from(&parts.record);
         context.user = user;
         context.impersonator = impersonator;
         let text =
@@ -300,14 +325,21 @@ impl Resources for GrpcFace {
 
     async fn discovery(&self, request: Request<DiscoveryRequest>) -> Answered<DiscoveryReply> {
         let (parts, DiscoveryRequest { openapi: wanted }) = take_apart(request);
-        let (user, _) = self.user(&parts).await.map_err(|status| to_tonic(&status))?;
+        let user = self.user(&parts).await.map_err(|status| to_tonic(&status))?;
+        if let Some(record) = &parts.record {
+            record.set_uri("/apis".to_owned());
+            let attributes = Attributes::Path { verb: "get", path: "/apis" };
+            let (version, long_running) = ("", false);
+            record.begin(Begin { user: &user, attributes, version, long_running }).await;
+        }
+        let (user, _) = self.acting(&parts, user).await.map_err(|status| to_tonic(&status))?;
         let _seat = self
             .handler
             .enter_path(&user, "get", "/apis")
             .await
             .map_err(|status| to_tonic(&status))?;
         self.handler
-            .authorize_path(&user, "get", "/apis")
+            .authorize_path(&user, "get", "/apis", parts.record.as_deref())
             .await
             .map_err(|status| to_tonic(&status))?;
         let openapi = if wanted.is_empty() { Bytes::new() } else { self.document(wanted).await? };

@@ -3,6 +3,7 @@
 //! - An address has a length (414).
 //! - A request's body must come in time, and all bodies that are being read or worked on share a bounded memory. A client
 //!   may fill as much of it as it leaves free, so that one alone never gets all (429).
+//! - A request is recorded, where there is a policy for that ([`crate::audit`]).
 //! - A panic in a face is the request's failure (500), as one in the chain is.
 
 use std::{
@@ -24,16 +25,21 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
+use client::wire::from_tonic;
 use component_base::{
     clock::Clock,
     transport::{ConnectionInfo, PeerIdentity},
 };
 use futures::FutureExt;
+use http::HeaderValue;
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 
 use super::rest::error_response;
-use crate::handler::{panicked, timed_out};
+use crate::{
+    audit::{Audit, Record, Source},
+    handler::{panicked, timed_out},
+};
 
 /// The longest path with its query.
 const MAX_URI: usize = 32 * 1024;
@@ -48,16 +54,32 @@ pub(crate) struct Guard {
     /// For a body.
     timeout: Duration,
     bodies: Arc<Bodies>,
+    audit: Option<Arc<Audit>>,
 }
 
 impl Guard {
-    pub(crate) fn new(clock: Clock, timeout: Duration) -> Self {
-        Self { clock, timeout, bodies: Bodies::new(BODIES) }
+    pub(crate) fn new(clock: Clock, timeout: Duration, audit: Option<Audit>) -> Self {
+        Self { clock, timeout, bodies: Bodies::new(BODIES), audit: audit.map(Arc::new) }
     }
 
     /// Sets the guard before everything that `router` serves.
     pub(crate) fn before(self, router: Router) -> Router {
         router.layer(from_fn_with_state(Arc::new(self), serve))
+    }
+
+    /// The record of a request, which both faces find in its extensions.
+    fn record(&self, request: &mut Request) -> Option<Arc<Record>> {
+        let audit = self.audit.as_ref()?;
+        let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let address = request.extensions().get::<ConnectionInfo>().and_then(|info| info.peer_addr);
+        let record = audit.record(Source {
+            uri: request.uri().path_and_query().map_or("/", |uri| uri.as_str()).to_owned(),
+            id: header("audit-id").map(ToOwned::to_owned),
+            address: address.map(|address| address.ip().to_string()).unwrap_or_default(),
+            user_agent: header("user-agent").unwrap_or("").to_owned(),
+        });
+        request.extensions_mut().insert(record.clone());
+        Some(record)
     }
 
     fn guard_body(&self, request: Request) -> (Request, Arc<Reserved>) {
@@ -88,9 +110,63 @@ async fn serve(State(guard): State<Arc<Guard>>, request: Request, next: Next) ->
         return error_response(&Status::uri_too_long(MAX_URI));
     }
     // Held until the answer is known: so long the body may be in memory.
-    let (request, _reserved) = guard.guard_body(request);
+    let (mut request, _reserved) = guard.guard_body(request);
+    let record = guard.record(&mut request);
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    answer.unwrap_or_else(|_| error_response(&panicked()))
+    let answer = answer.unwrap_or_else(|_| {
+        record.iter().for_each(|record| record.panicked());
+        error_response(&panicked())
+    });
+    match record {
+        Some(record) => recorded(answer, record),
+        None => answer,
+    }
+}
+
+/// Tells the record of the answer, which then holds it until it is sent.
+fn recorded(mut answer: Response, record: Arc<Record>) -> Response {
+    let refused = answer.extensions_mut().remove::<Refused>().map(|Refused(status)| status);
+    let by_grpc = || tonic::Status::from_header_map(answer.headers());
+    let by_grpc = refused.is_none().then(by_grpc).flatten();
+    let failed = by_grpc.filter(|status| status.code() != tonic::Code::Ok);
+    if let Some(status) = refused.or_else(|| failed.map(|status| from_tonic(&status))) {
+        record.failed(&status);
+    }
+    record.started(answer.status().as_u16());
+    if let Ok(id) = HeaderValue::from_str(record.id()) {
+        answer.headers_mut().insert("audit-id", id);
+    }
+    answer.map(|body| Body::new(Recorded { body, _record: record }))
+}
+
+/// The status of an answer that is one, beside its text.
+#[derive(Clone)]
+pub(super) struct Refused(pub(super) Status);
+
+/// An answer's body that holds the request's record.
+struct Recorded {
+    body: Body,
+    _record: Arc<Record>,
+}
+
+impl HttpBody for Recorded {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Whose bodies share one part of the memory.
@@ -281,7 +357,7 @@ mod tests {
 
     /// A server that says how long a body is, or why it was not read.
     fn server(clock: Clock, bodies: usize) -> Router {
-        let mut guard = Guard::new(clock, Duration::from_secs(60));
+        let mut guard = Guard::new(clock, Duration::from_secs(60), None);
         guard.bodies = Bodies::new(bodies);
         let read = async |body: Body| match body.collect().await {
             Ok(body) => body.to_bytes().len().to_string(),

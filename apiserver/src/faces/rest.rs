@@ -36,7 +36,9 @@ use self::{
 };
 use super::{guard::BodyRefused, live::Live, openapi::OpenApi};
 use crate::{
+    audit::{Begin, Record},
     authentication::{Impersonation, authenticate, token::TokenKey},
+    authorization::Attributes,
     handler::{Handler, MAX_BODY, timed_out},
     kubelet::KubeletDialer,
     request::{Request, RequestContext, UserInfo, Verb},
@@ -109,20 +111,27 @@ impl Inner {
             .extensions()
             .get::<ConnectionInfo>()
             .ok_or_else(|| Status::internal("a request without a connection"))?;
+        let record = request.extensions().get::<Arc<Record>>().cloned();
         let authorization = text(request.headers(), header::AUTHORIZATION);
         let accounts = &self.handler.accounts;
-        let mut user = authenticate(&connection.identity, authorization, accounts).await?;
-        let mut impersonator = None;
-        let headers = request
-            .headers()
-            .iter()
-            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-        if let Some(wanted) = Impersonation::from_headers(headers) {
-            let acting = self.handler.impersonate(&user, wanted).await?;
-            impersonator = Some(std::mem::replace(&mut user, acting));
-        }
+        let user = match authenticate(&connection.identity, authorization, accounts).await {
+            Ok(user) => user,
+            Err(status) => {
+                if let Some(record) = &record {
+                    let verb = request.method().as_str().to_ascii_lowercase();
+                    let message = "Authentication failed, attempted: bearer";
+                    record.unauthenticated(&verb, request.uri().path(), message).await;
+                }
+                return Err(status);
+            }
+        };
         let find = |group: &str, version: &str, name: &str| self.handler.find(group, version, name);
-        match path::parse(request.uri().path(), &find) {
+        let target = path::parse(request.uri().path(), &find);
+        if let Some(record) = &record {
+            self.begin(record, &user, &target, request.method(), request.uri()).await;
+        }
+        let (user, impersonator) = self.acting(user, request.headers(), record.as_deref()).await?;
+        match target {
             Target::Resource { info, namespace, name, subresource } => {
                 let (parts, body) = request.into_parts();
                 let mut context = RequestContext::new(Verb::Get, info);
@@ -131,13 +140,67 @@ impl Inner {
                 context.namespace = namespace;
                 context.name = name;
                 context.subresource = subresource;
+                context.audit = record;
                 text(&parts.headers, header::USER_AGENT).clone_into(&mut context.user_agent);
                 super::default_manager(&context.user_agent).clone_into(&mut context.field_manager);
                 self.resource(context, parts, body).await
             }
             Target::Nothing => Err(Status::resource_not_found()),
-            Target::Discovery | Target::Other => self.other(&user, request).await,
+            Target::Discovery | Target::Other => self.other(&user, request, record).await,
         }
+    }
+
+    /// Who the request acts as, and who is behind that.
+    async fn acting(
+        &self,
+        user: Arc<UserInfo>,
+        headers: &HeaderMap,
+        record: Option<&Record>,
+    ) -> Result<(Arc<UserInfo>, Option<Arc<UserInfo>>), Status> {
+        let headers =
+            headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let Some(wanted) = Impersonation::from_headers(headers) else { return Ok((user, None)) };
+        let acting = self.handler.impersonate(&user, wanted).await?;
+        record.iter().for_each(|record| record.impersonates(&acting));
+        Ok((acting, Some(user)))
+    }
+
+    /// Tells the record who asks what.
+    async fn begin(
+        &self,
+        record: &Record,
+        user: &UserInfo,
+        target: &Target,
+        method: &Method,
+        uri: &http::Uri,
+    ) {
+        let lower = method.as_str().to_ascii_lowercase();
+        let Target::Resource { info, namespace, name, subresource } = target else {
+            let attributes = Attributes::Path { verb: &lower, path: uri.path() };
+            return record
+                .begin(Begin { user, attributes, version: "", long_running: false })
+                .await;
+        };
+        let collection = name.is_empty();
+        let watch = Query::parse(uri.query()).is_ok_and(|query| query.flag("watch"));
+        let verb = match *method {
+            Method::GET if collection && watch => "watch",
+            Method::GET if collection => "list",
+            Method::POST => "create",
+            Method::PUT => "update",
+            Method::DELETE if collection => "deletecollection",
+            _ => lower.as_str(),
+        };
+        let attributes = Attributes::Resource {
+            verb,
+            group: info.group,
+            resource: info.resource,
+            subresource,
+            namespace,
+            name,
+        };
+        let long_running = verb == "watch" || super::is_stream(subresource);
+        record.begin(Begin { user, attributes, version: info.version, long_running }).await;
     }
 
     /// A request about a resource.
@@ -206,11 +269,12 @@ impl Inner {
         &self,
         user: &UserInfo,
         request: axum::extract::Request,
+        record: Option<Arc<Record>>,
     ) -> Result<Response, Status> {
         let path = request.uri().path().to_owned();
         let verb = request.method().as_str().to_ascii_lowercase();
         let _seat = self.handler.enter_path(user, &verb, &path).await?;
-        self.handler.authorize_path(user, &verb, &path).await?;
+        self.handler.authorize_path(user, &verb, &path, record.as_deref()).await?;
         if matches!(path.split('/').nth(1), Some("healthz" | "livez" | "readyz" | "metrics")) {
             let response = self.health.clone().oneshot(request).await;
             return Ok(response.unwrap_or_else(|never| match never {}));

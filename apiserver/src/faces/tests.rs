@@ -1,96 +1,16 @@
 //! Both faces on one server, in this process.
 
-use std::sync::Arc;
-
 use apimachinery::{object::Object, resource};
-use axum::{Router, body::Body, response::Response};
-use component_base::{
-    clock::Clock,
-    shutdown::Shutdown,
-    transport::{ConnectionInfo, Endpoint, Listener, PeerIdentity},
-};
-use http::{Request, StatusCode};
+use component_base::transport::Endpoint;
+use http::StatusCode;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use tower::ServiceExt;
 
-use crate::{
-    Config, Server,
-    kubelet::{KubeletDialer, NodeAnnotationDialer},
-};
+use super::testing::Running;
 
 mod reviews;
 mod streams;
 mod tokens;
-
-struct Running {
-    router: Router,
-    connector: component_base::transport::InProcessConnector,
-    shutdown: Shutdown,
-}
-
-impl Running {
-    async fn start() -> Self {
-        Self::start_with(Arc::new(NodeAnnotationDialer::new(String::new(), None))).await
-    }
-
-    async fn start_with(kubelets: Arc<dyn KubeletDialer>) -> Self {
-        let (listener, connector) = Listener::in_process();
-        let config = Config { listeners: vec![listener], ..Config::new(Clock::real(), kubelets) };
-        let server = Server::bind(config).await.unwrap();
-        let router = server.router.clone();
-        let bootstrapped = server.bootstrapped.clone();
-        let shutdown = Shutdown::new();
-        let running = shutdown.clone();
-        shutdown.spawn("server", async move { server.run(running).await.unwrap() });
-        while !bootstrapped.load(std::sync::atomic::Ordering::Acquire) {
-            tokio::task::yield_now().await;
-        }
-        Self { router, connector, shutdown }
-    }
-
-    async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: impl Into<Body>,
-    ) -> Response {
-        let mut request = Request::builder().method(method).uri(path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let identity = PeerIdentity::InProcess {
-            user: "admin".to_owned(),
-            groups: vec!["system:masters".to_owned()],
-        };
-        let request = request
-            .extension(ConnectionInfo {
-                identity: Arc::new(identity),
-                peer_addr: None,
-                local_addr: None,
-            })
-            .body(body.into())
-            .unwrap();
-        self.router.clone().oneshot(request).await.unwrap()
-    }
-
-    async fn json(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &str,
-    ) -> (u16, Value) {
-        let response = self.send(method, path, headers, body.to_owned()).await;
-        let code = response.status().as_u16();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        (
-            code,
-            serde_json::from_slice(&body).unwrap_or_else(|_| String::from_utf8_lossy(&body).into()),
-        )
-    }
-}
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 

@@ -6,6 +6,7 @@ use apimachinery::{fields, status::Status};
 
 use super::{Handler, check_verb, review::is_review};
 use crate::{
+    audit::Record,
     authentication::Impersonation,
     authorization::{Attributes, forbidden},
     request::{Request, RequestContext, UserInfo},
@@ -37,6 +38,7 @@ impl Handler {
         }
         let decision =
             self.authorizer.authorize(&context.user, &attributes, selector.as_ref()).await;
+        self.record(context.audit.as_deref(), &context.user, &attributes, &decision);
         decision.map_err(|reason| forbidden(&context.user, &attributes, context.resource, &reason))
     }
 
@@ -50,9 +52,25 @@ impl Handler {
         }
         let attributes = Attributes::of(context);
         let decision = self.authorizer.authorize(&context.user, &attributes, None).await;
+        self.record(context.audit.as_deref(), &context.user, &attributes, &decision);
         decision
             .map_err(|reason| forbidden(&context.user, &attributes, context.resource, &reason))?;
         check_verb(context)
+    }
+
+    /// Records what was decided, and why.
+    fn record(
+        &self,
+        record: Option<&Record>,
+        user: &UserInfo,
+        attributes: &Attributes<'_>,
+        decision: &Result<(), String>,
+    ) {
+        let Some(record) = record.filter(|record| record.is_told()) else { return };
+        match decision {
+            Ok(()) => record.decided(true, self.authorizer.reason(user, attributes)),
+            Err(reason) => record.decided(false, reason.clone()),
+        }
     }
 
     /// The user that a request acts as, if the real one may impersonate all that is wanted.
@@ -90,16 +108,17 @@ impl Handler {
     ///
     /// # Errors
     /// Forbidden.
-    pub async fn authorize_path(
+    pub(crate) async fn authorize_path(
         &self,
         user: &UserInfo,
         verb: &str,
         path: &str,
+        record: Option<&Record>,
     ) -> Result<(), Status> {
         let attributes = Attributes::Path { verb, path };
-        self.authorizer
-            .authorize(user, &attributes, None)
-            .await
+        let decision = self.authorizer.authorize(user, &attributes, None).await;
+        self.record(record, user, &attributes, &decision);
+        decision
             .map_err(|reason| forbidden(user, &attributes, &apimachinery::resource::PODS, &reason))
     }
 }

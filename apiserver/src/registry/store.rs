@@ -146,19 +146,22 @@ impl Store {
 
     /// A uid: version 4, random.
     pub(crate) fn new_uid(&self) -> String {
-        let high = self.deps.clock.random_u64();
-        let low = self.deps.clock.random_u64();
-        let high = (high & 0xffff_ffff_ffff_0fff) | 0x4000;
-        let low = (low & 0x3fff_ffff_ffff_ffff) | 0x8000_0000_0000_0000;
-        format!(
-            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-            high >> 32,
-            (high >> 16) & 0xffff,
-            high & 0xffff,
-            low >> 48,
-            low & 0xffff_ffff_ffff
-        )
+        uuid(&self.deps.clock)
     }
+}
+
+/// A UUID: version 4, random.
+pub(crate) fn uuid(clock: &Clock) -> String {
+    let high = (clock.random_u64() & 0xffff_ffff_ffff_0fff) | 0x4000;
+    let low = (clock.random_u64() & 0x3fff_ffff_ffff_ffff) | 0x8000_0000_0000_0000;
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        high >> 32,
+        (high >> 16) & 0xffff,
+        high & 0xffff,
+        low >> 48,
+        low & 0xffff_ffff_ffff
+    )
 }
 
 /// Where a resource's objects are stored.

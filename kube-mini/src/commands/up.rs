@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::{Ipv4Addr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -14,6 +14,7 @@ use clap::Args;
 use client::{Client, WatchEvent, WatchOptions};
 use component_base::{
     clock::Clock,
+    files::write_atomic,
     kubeconfig::{Kubeconfig, Overrides, update_file},
 };
 use futures::StreamExt;
@@ -55,6 +56,9 @@ pub struct UpArgs {
     /// Run the ingress controller (on for a new cluster).
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     ingress: Option<bool>,
+    /// Record requests by the audit policy in this file, in the cluster's logs/audit.log; empty: record no more.
+    #[arg(long)]
+    audit_policy_file: Option<PathBuf>,
     /// The pods' network (10.244.0.0/16 for a new cluster).
     #[arg(long)]
     cluster_cidr: Option<Cidr>,
@@ -89,6 +93,7 @@ pub(super) async fn run(args: UpArgs, environment: &Environment) -> anyhow::Resu
     paths.create(environment.uid)?;
     paths.check_format()?;
     let config = args.configure(known, environment)?;
+    args.keep_audit_policy(&paths)?;
     config.save(&config_file)?;
     note(&format!("Starting cluster {:?} with {} nodes", config.name, config.nodes));
     let admin = pki::write(&paths, &config, &clock)?;
@@ -136,6 +141,17 @@ impl UpArgs {
         Ok(())
     }
 
+    /// Copies the audit policy to where the API server finds it at every start.
+    fn keep_audit_policy(&self, paths: &ClusterPaths) -> anyhow::Result<()> {
+        let Some(file) = self.audit_policy_file.as_deref() else { return Ok(()) };
+        if file == Path::new("") {
+            return Ok(());
+        }
+        let policy = fs::read(file).with_context(|| format!("read {}", file.display()))?;
+        write_atomic(&paths.state(components::AUDIT_POLICY), &policy, 0o600)?;
+        Ok(())
+    }
+
     fn configure(
         &self,
         known: Option<ClusterConfig>,
@@ -153,8 +169,12 @@ impl UpArgs {
             cluster_cidr: cidr,
             address_slice: preferred_slice(&self.cluster.name),
             ingress_ports: self.ingress.unwrap_or(true).then_some(INGRESS_PORTS),
+            audit: false,
             kubeconfig: kubeconfig.clone(),
         });
+        if let Some(file) = &self.audit_policy_file {
+            config.audit = file != Path::new("");
+        }
         config.kubeconfig = kubeconfig;
         config.ingress_ports = match (self.ingress, config.ingress_ports) {
             (Some(false), _) | (None, None) => None,

@@ -51,6 +51,30 @@ pub(super) fn target(
     Ok(context)
 }
 
+/// The path that the request has by REST, for whoever reads of it.
+pub(super) fn path_of(context: &RequestContext) -> String {
+    let info = context.resource;
+    let mut path = if info.group.is_empty() {
+        format!("/api/{}", info.version)
+    } else {
+        format!("/apis/{}/{}", info.group, info.version)
+    };
+    if !context.namespace.is_empty() {
+        path.push_str("/namespaces/");
+        path.push_str(&context.namespace);
+    }
+    for segment in [info.resource, &context.name, &context.subresource] {
+        if !segment.is_empty() {
+            path.push('/');
+            path.push_str(segment);
+        }
+    }
+    if context.verb == Verb::Watch {
+        path.push_str("?watch=true");
+    }
+    path
+}
+
 /// The shape of the answer.
 pub(super) fn output(output: i32, include: &str) -> Result<OutputShape, Status> {
     match Output::try_from(output) {

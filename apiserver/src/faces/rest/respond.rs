@@ -11,6 +11,7 @@ use super::{
     negotiate::Format,
 };
 use crate::{
+    faces::guard::Refused,
     handler::{Answer, ListReply, Reply},
     registry::cacher::{WatchItem, Watcher},
 };
@@ -30,6 +31,7 @@ pub(in crate::faces) fn error(status: &Status) -> Response {
         let challenge = HeaderValue::from_static("Basic realm=\"kubernetes-master\"");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
+    response.extensions_mut().insert(Refused(status.clone()));
     response
 }
 

@@ -108,7 +108,10 @@ impl Inner {
         })?;
         let response = agreed.response();
         let ending = self.streams_end.clone();
+        let record = context.audit.take();
         self.streams.spawn(async move {
+            // The stream's end is the request's.
+            let _record = record;
             let serving = async {
                 match upgrade.await {
                     Ok(io) => serve(io, &agreed, work).await,

@@ -1,9 +1,9 @@
 //! Streams, with a kubelet that is a few lines.
 
-use std::{collections::BTreeMap, pin::Pin};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
-use component_base::transport::{InProcessConnector, channel, serve};
+use component_base::transport::{InProcessConnector, Listener, channel, serve};
 use futures::{SinkExt, Stream, StreamExt};
 use proto::v1::{
     ExecInput, ExecOutput, ExecStart, LogsChunk, LogsRequest, PodRef, PortForwardInput,

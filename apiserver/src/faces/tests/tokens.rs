@@ -1,5 +1,12 @@
 //! Tokens: asked for, used, and dead with what they were bound to.
 
+use std::sync::Arc;
+
+use axum::body::Body;
+use component_base::transport::{ConnectionInfo, PeerIdentity};
+use http::Request;
+use tower::ServiceExt;
+
 use super::*;
 
 const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
