@@ -277,6 +277,7 @@ impl Handler {
         let store = &self.store(context.resource)?;
         self.authorize(context, &request).await?;
         check_verb(context)?;
+        check_name(&context.name)?;
         if context.resource.group == RBAC_GROUP && !matches!(request, Request::Get { .. }) {
             // What somebody may grant depends on what they hold now.
             self.authorizer.refresh().await.map_err(|e| storage_error(store.info, &e))?;
@@ -359,6 +360,24 @@ fn defines(context: &RequestContext) -> bool {
     std::ptr::eq(context.resource, &raw const resource::CUSTOM_RESOURCE_DEFINITIONS)
         && !context.dry_run
         && !matches!(context.verb, Verb::Get | Verb::List | Verb::Watch)
+}
+
+/// The name can stand in a path.
+fn check_name(name: &str) -> Result<(), Status> {
+    let mut why = Vec::new();
+    match name {
+        "." => why.push("may not be '.'"),
+        ".." => why.push("may not be '..'"),
+        _ => {
+            why.extend(name.contains('/').then_some("may not contain '/'"));
+            why.extend(name.contains('%').then_some("may not contain '%'"));
+        }
+    }
+    if why.is_empty() {
+        return Ok(());
+    }
+    let name = apimachinery::field::go_quote(name);
+    Err(Status::bad_request(format!("Name parameter invalid: {name}: {}", why.join(";"))))
 }
 
 /// The resource, or its subresource, has the verb.

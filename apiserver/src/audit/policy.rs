@@ -201,9 +201,8 @@ fn check(path: &str, rule: FileRule, omit_managed_fields: bool) -> Result<Rule, 
             ));
         }
     };
-    if !rule.non_resource_urls.is_empty()
-        && !(rule.resources.is_empty() && rule.namespaces.is_empty())
-    {
+    let about_resources = !rule.resources.is_empty() || !rule.namespaces.is_empty();
+    if about_resources && !rule.non_resource_urls.is_empty() {
         return refuse(
             "nonResourceURLs: Invalid value: rules cannot apply to both regular resources and non-resource URLs"
                 .to_owned(),

@@ -112,6 +112,10 @@ impl Inner {
             .get::<ConnectionInfo>()
             .ok_or_else(|| Status::internal("a request without a connection"))?;
         let record = request.extensions().get::<Arc<Record>>().cloned();
+        if let Some(escape) = query::bad_escape(request.uri().path()) {
+            let escape = apimachinery::field::go_quote(escape);
+            return Err(Status::bad_request(format!("invalid URL escape {escape}")));
+        }
         let authorization = text(request.headers(), header::AUTHORIZATION);
         let accounts = &self.handler.accounts;
         let user = match authenticate(&connection.identity, authorization, accounts).await {

@@ -3,7 +3,7 @@
 use apimachinery::{object::Object, resource, status::Status};
 use proto::v1::PodRef;
 
-use super::{Handler, check_verb};
+use super::{Handler, check_name, check_verb};
 use crate::{
     kubelet::{StreamTarget, container_of},
     request::{Request, RequestContext},
@@ -22,6 +22,7 @@ impl Handler {
         let store = self.store(context.resource)?;
         self.authorize(context, &Request::Get { resource_version: String::new() }).await?;
         check_verb(context)?;
+        check_name(&context.name)?;
         let kv = store.get(&context.namespace, &context.name, "").await?;
         let pod = Object::from_slice(&kv.value)?;
         let container = container_of(&pod, container)?;

@@ -14,6 +14,7 @@ mod grammar;
 mod grpc;
 mod mutate;
 mod random;
+mod table;
 mod wire;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

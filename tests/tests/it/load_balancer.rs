@@ -10,7 +10,7 @@ use tests::{Component, Runner, TestCluster, http};
 use crate::support::{field, shell, wait_for_url, whoami};
 
 /// A Service of type LoadBalancer for the pods of `app`.
-fn balancer(name: &str, app: &str, more: &str) -> String {
+pub(crate) fn balancer(name: &str, app: &str, more: &str) -> String {
     format!(
         "
 apiVersion: v1
@@ -21,7 +21,7 @@ spec: {{type: LoadBalancer, selector: {{app: {app}}}, ports: [{{port: 8088, targ
     )
 }
 
-async fn address(cluster: &TestCluster, name: &str) -> Ipv4Addr {
+pub(crate) async fn address(cluster: &TestCluster, name: &str) -> Ipv4Addr {
     let service = cluster
         .wait_for::<Service>(name, |service| {
             let status = service.status.load_balancer.as_ref();

@@ -26,6 +26,7 @@
 //! | [`clock_jumps`] | wall clocks that are set under a running cluster |
 //! | [`full_disk`] | a disk without room |
 //! | [`leadership`] | two copies of a component, one of which leads |
+//! | [`listeners`] | garbage, slow senders and idle connections by the thousand, at every listener |
 //! | [`bad_input`] | what the API refuses, and in which words |
 //! | [`pod_identity`] | pods as clients of the API, by their account's token |
 //! | [`security`] | who may not |
@@ -56,6 +57,7 @@ mod ingress;
 mod kubectl;
 mod launcher;
 mod leadership;
+mod listeners;
 mod load_balancer;
 mod node_loss;
 mod node_shutdown;

@@ -25,11 +25,15 @@ pub(super) enum Target {
 /// Finds a served resource by group, version and plural.
 pub(super) type Find<'a> = &'a dyn Fn(&str, &str, &str) -> Option<&'static ResourceInfo>;
 
-/// Reads a path; segments are percent-decoded.
+/// Reads a path. It is percent-decoded first and split then, as in Go: `%2F` parts segments as `/` does. A path with an
+/// empty segment is no path of the API; nothing is cleaned, `..` is a name like any other (and no valid one).
 pub(super) fn parse(path: &str, find: Find<'_>) -> Target {
-    let segments: Vec<String> =
-        path.split('/').filter(|segment| !segment.is_empty()).map(super::query::decode).collect();
-    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let decoded = super::query::decode(path);
+    let inner = decoded.strip_prefix('/').unwrap_or(&decoded);
+    let segments: Vec<&str> = inner.strip_suffix('/').unwrap_or(inner).split('/').collect();
+    if segments.iter().any(|segment| segment.is_empty()) {
+        return if inner.starts_with("api") { Target::Nothing } else { Target::Other };
+    }
     let (group, version, rest) = match segments.as_slice() {
         ["api"] | ["apis"] | ["api" | "apis", _] | ["apis", _, _] => return Target::Discovery,
         ["api", version, rest @ ..] => ("", *version, rest),
@@ -118,5 +122,14 @@ mod tests {
             check(path, Target::Nothing);
         }
         check("/version", Target::Other);
+        check("/", Target::Other);
+        // Tricks.
+        check("/api/v1/namespaces/a/pods/b%2Flog", resource(&resource::PODS, "a", "b", "log"));
+        check("/api/v1/namespaces/a/pods/%2e%2e", resource(&resource::PODS, "a", "..", ""));
+        check("/api/v1/namespaces/a/pods/", resource(&resource::PODS, "a", "", ""));
+        for path in ["/api//v1/pods", "/api/v1/namespaces//pods", "/api/v1/pods//", "/apis//apps"] {
+            check(path, Target::Nothing);
+        }
+        check("//api/v1/pods", Target::Other);
     }
 }

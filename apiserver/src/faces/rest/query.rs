@@ -12,6 +12,15 @@ use crate::{
     request::{DeleteOptions, ListOptions, Preconditions, RequestContext, Verb},
 };
 
+/// The first `%` with what follows that is no escape.
+pub(super) fn bad_escape(text: &str) -> Option<&str> {
+    let is_hex = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_hexdigit);
+    let mut percents = text.match_indices('%').map(|(at, _)| at);
+    let bad = percents.find(|at| !is_hex(at + 1) || !is_hex(at + 2))?;
+    let end = text[bad..].char_indices().nth(3).map_or(text.len(), |(length, _)| bad + length);
+    Some(&text[bad..end])
+}
+
 /// Percent-decodes one segment or value; malformed escapes stay as they are.
 pub(super) fn decode(text: &str) -> String {
     if !text.contains('%') {
@@ -235,6 +244,11 @@ mod tests {
         assert_eq!((options.limit, options.timeout), (5, Some(Duration::from_secs(7))));
         assert!(query.flag("watch"));
         assert_eq!(query.get("x"), Some("%zz"));
+        for (text, bad) in
+            [("a%2fb", None), ("a%2", Some("%2")), ("%zzz", Some("%zz")), ("é%é", Some("%é"))]
+        {
+            assert_eq!(bad_escape(text), bad, "{text}");
+        }
         let timeout = |text: &str| Query::parse(Some(text)).unwrap().timeout(Verb::Get);
         assert_eq!(timeout("timeout=5s"), Ok(Some(Duration::from_secs(5))));
         for none in ["timeout=", "timeout=0s", "timeout=-3s", ""] {
