@@ -8,6 +8,7 @@
 //! A run is its seed: `KUBE_MINI_FUZZ_SEED=N` runs it again. With `KUBE_MINI_LONG` it lasts `KUBE_MINI_FUZZ_SECONDS`, ten
 //! minutes unless told otherwise, from a seed of its own; without, some thousand requests from a fixed one.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![allow(clippy::print_stdout, reason = "a run tells its seed")]
 
 mod corpus;
 mod grammar;

@@ -5,13 +5,15 @@
 //! one 10,000 for each listener: with its peer's end of each that is half of the 20,000 files that a process may have
 //! open on a usual machine, on either side.
 
+#![allow(clippy::print_stdout, reason = "what was measured is told")]
+
 use std::{fs, net::SocketAddr, time::Duration};
 
+use ::http::Method;
 use component_base::{
     clock::Clock,
     transport::{Endpoint, TlsEndpoint, channel},
 };
-use http::Method;
 use tests::{Component, Runner, TestCluster, http};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
