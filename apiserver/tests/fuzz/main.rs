@@ -137,6 +137,7 @@ const KUBERNETES_500: &[&str] = &[
     "\"failed to create typed patch object (",
     "\"unable to find api field in struct ",
     "\"unknown patch type: ",
+    " does not contain declared merge key: ",
 ];
 
 /// What Kubernetes answers with a 5xx although the caller is at fault: kubectl knows it so.
