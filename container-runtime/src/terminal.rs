@@ -4,11 +4,15 @@
 //! characters are echoed and gathered into lines, Backspace, Ctrl-U and Ctrl-W edit them, Ctrl-C sends
 //! SIGINT, Ctrl-D ends the input, and `\n` of the process becomes `\r\n` on the screen.
 
+use tokio_util::sync::CancellationToken;
+
 use crate::program::{ContainerContext, Signals};
 use crate::stdio::{Input, Output, pipe};
 
 /// Puts a terminal between the context's streams and their other ends; stderr joins stdout.
-pub(crate) fn attach(context: &mut ContainerContext) {
+///
+/// It is there until `ended`, whoever still types: then the screen is closed.
+pub(crate) fn attach(context: &mut ContainerContext, ended: CancellationToken) {
     let keys = context.stdin.clone();
     let screen = context.stdout.clone();
     let (lines, input) = pipe();
@@ -25,7 +29,9 @@ pub(crate) fn attach(context: &mut ContainerContext) {
             }
         }
     });
-    context.spawn(edit(keys, lines, screen, signals));
+    context.spawn(async move {
+        ended.run_until_cancelled(edit(keys, lines, screen, signals)).await;
+    });
 }
 
 fn carriage_returns(text: &[u8]) -> Vec<u8> {

@@ -326,10 +326,10 @@ impl Container {
                 return Err(error);
             }
         };
-        if shared.tty {
-            terminal::attach(&mut context);
-        }
         let kill = shared.tasks.kill_token();
+        if shared.tty {
+            terminal::attach(&mut context, kill.clone());
+        }
         let process = shared.processes.add(&context.args, shared.signals.clone(), kill);
         shared.state.send_replace(ContainerState::Running { started_at: now });
         let tracker = shared.runtime.tracker.clone();

@@ -128,10 +128,12 @@ impl Container {
         context.signals = signals.clone();
         context.pid = process.pid;
         context.terminal = request.tty;
+        let terminal = CancellationToken::new();
         if request.tty {
             context.env.push(("TERM".to_owned(), "xterm".to_owned()));
-            terminal::attach(&mut context);
+            terminal::attach(&mut context, terminal.clone());
         }
+        let terminal = terminal.drop_guard();
 
         let (exited, exit) = oneshot::channel();
         let tasks = shared.tasks.clone();
@@ -143,7 +145,7 @@ impl Container {
                 () = session_kill.cancelled() => ExitStatus::KILLED,
                 status = run_to_end(&tasks, begin(&*program, context), &stderr) => status,
             };
-            drop(process);
+            drop((process, terminal));
             // A client that left does not want to know.
             let _ = exited.send(status);
         });

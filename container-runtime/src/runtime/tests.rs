@@ -151,6 +151,8 @@ async fn a_terminal_talks() {
     keys.send("do echo $i; done\r".into()).await.unwrap();
     until("1\r\n2\r\n/ # ", &mut screen).await;
     keys.send("exit 3\r".into()).await.unwrap();
+    // The screen goes with the process, though keys could still be typed.
+    while session.stdout.recv().await.is_some() {}
     assert_eq!(session.wait().await.0, 3);
 }
 

@@ -72,34 +72,42 @@ pub(super) fn exec(
     let (sender, receiver) = mpsc::channel(DEPTH);
     let relay = async move {
         let mut stdin = session.stdin.take();
-        let (mut out_open, mut err_open, mut in_open) = (true, true, true);
-        while out_open || err_open {
-            tokio::select! {
-                chunk = session.stdout.recv(), if out_open => match chunk {
-                    Some(data) if start.stdout => {
-                        if sender.send(message(Output::Stdout(data))).await.is_err() { return; }
-                    }
-                    Some(_) => {}
-                    None => out_open = false,
-                },
-                chunk = session.stderr.recv(), if err_open => match chunk {
-                    Some(data) if start.stderr => {
-                        if sender.send(message(Output::Stderr(data))).await.is_err() { return; }
-                    }
-                    Some(_) => {}
-                    None => err_open = false,
-                },
-                received = input.next(), if in_open => {
-                    in_open = forward_input(received, &mut stdin).await;
-                    // A client that went away takes its command with it.
-                    if !in_open && sender.is_closed() { return; }
-                }
-                () = sender.closed() => return,
+        // Beside the outputs, not between them: a command that waits until its output is read reads nothing meanwhile.
+        let forwarding = async {
+            while forward_input(input.next().await, &mut stdin).await {}
+            // A client that went away takes its command with it; one that has said all does not.
+            if !sender.is_closed() {
+                std::future::pending::<()>().await;
             }
+        };
+        let telling = async {
+            let (mut out_open, mut err_open) = (true, true);
+            while out_open || err_open {
+                let said = tokio::select! {
+                    chunk = session.stdout.recv(), if out_open => {
+                        out_open = chunk.is_some();
+                        chunk.filter(|_| start.stdout).map(Output::Stdout)
+                    }
+                    chunk = session.stderr.recv(), if err_open => {
+                        err_open = chunk.is_some();
+                        chunk.filter(|_| start.stderr).map(Output::Stderr)
+                    }
+                    () = sender.closed() => return,
+                };
+                if let Some(said) = said
+                    && sender.send(message(said)).await.is_err()
+                {
+                    return;
+                }
+            }
+            let ExitStatus(code) = session.wait().await;
+            // The client may be gone by now.
+            let _ = sender.send(message(exit_message(code))).await;
+        };
+        tokio::select! {
+            () = telling => {}
+            () = forwarding => {}
         }
-        let ExitStatus(code) = session.wait().await;
-        // The client may be gone by now.
-        let _ = sender.send(message(exit_message(code))).await;
     };
     Ok(driven(relay, receiver))
 }
