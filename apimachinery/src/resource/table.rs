@@ -158,7 +158,7 @@ table! {
     STATEFUL_SETS = entry("apps", "v1", "StatefulSet", "statefulset", "statefulsets").short(&["sts"])
         .categories(ALL);
 
-    EVENTS_V1 = entry("events.k8s.io", "v1", "Event", "event", "events").short(&["ev"]);
+    EVENTS_V1 = entry("events.k8s.io", "v1", "Event", "event", "events").short(&["ev"]).served();
 
     SELF_SUBJECT_REVIEWS = entry("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreview", "selfsubjectreviews")
         .cluster().verbs(CREATE).served();

@@ -13,6 +13,7 @@ mod deployment;
 mod endpoint_slice;
 mod endpoints;
 mod event;
+mod event_v1;
 mod ingress;
 mod ingress_class;
 mod lease;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Arc<dyn Strategy>> {
         Arc::new(config_map::ConfigMap),
         Arc::new(endpoints::Endpoints),
         Arc::new(event::Event),
+        Arc::new(event_v1::Event),
         Arc::new(namespace::Namespace),
         Arc::new(node::Node),
         Arc::new(pod::Pod),

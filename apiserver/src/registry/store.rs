@@ -129,7 +129,7 @@ impl Store {
     }
 
     fn put(&self, key: Arc<str>, object: &Object) -> Put {
-        let Encoded { bytes, slot } = if self.strategy.is_custom() {
+        let Encoded { bytes, slot } = if self.strategy.converts_on_read() {
             let mut stored = object.clone();
             self.strategy.to_storage(&mut stored);
             encode(&stored)

@@ -1,4 +1,4 @@
-//! Event (core/v1).
+//! Event (core/v1); [`super::event_v1`] is the same in other words.
 
 use apimachinery::{
     field::FieldError,
@@ -16,6 +16,8 @@ use crate::registry::{
     validation::at::{At, Errors},
 };
 
+/// The field that names who reports.
+const CORE_CONTROLLER: &str = "reportingComponent";
 const MAX_SHORT_TEXT: usize = 128;
 const MAX_NOTE: usize = 1024;
 const COLUMNS: [Column; 10] = [
@@ -73,7 +75,7 @@ impl Strategy for Event {
 
     fn validate_create(&self, _: &StrategyContext<'_>, object: &Object) -> Vec<FieldError> {
         let mut errors = Errors::default();
-        check(object, &mut errors);
+        check(object, CORE_CONTROLLER, &mut errors);
         errors.0
     }
 
@@ -84,7 +86,7 @@ impl Strategy for Event {
         _: &Object,
     ) -> Vec<FieldError> {
         let mut errors = Errors::default();
-        check(object, &mut errors);
+        check(object, CORE_CONTROLLER, &mut errors);
         errors.0
     }
 
@@ -169,8 +171,9 @@ fn source(object: &Object) -> String {
     }
 }
 
-/// Events are checked leniently, metadata hardly at all (`legacyValidateEvent`).
-fn check(object: &Object, errors: &mut Errors) {
+/// Events are checked leniently, metadata hardly at all (`legacyValidateEvent`). `controller` is what the caller calls the
+/// field `reportingComponent`.
+pub(super) fn check(object: &Object, controller: &str, errors: &mut Errors) {
     let namespace = object.namespace();
     let involved = At::top(object, "involvedObject");
     let involved_namespace = involved.get("namespace");
@@ -186,8 +189,8 @@ fn check(object: &Object, errors: &mut Errors) {
         if involved_namespace.is_empty() && !matches!(namespace, "default" | "kube-system") {
             errors.invalid(&involved_namespace, "does not match event.namespace");
         }
-        let controller = At::top(object, "reportingComponent");
-        let controller = At::value("reportingController", controller.raw());
+        let reporting = At::top(object, CORE_CONTROLLER);
+        let controller = At::value(controller, reporting.raw());
         if controller.is_empty() {
             errors.required(&controller, "");
         }

@@ -6,11 +6,13 @@ use crate::registry::{
     kinds::{
         config_map::ConfigMap,
         event::Event,
+        event_v1,
         lease::Lease,
         secret::Secret,
         service_account::ServiceAccount,
         testing::{
-            cells, check_create, check_default, check_row, check_update, defaults, edited, rows,
+            cells, check_create, check_default, check_row, check_update, created, defaults, edited,
+            rows,
         },
     },
     strategy::Strategy,
@@ -126,9 +128,9 @@ fn events() {
         "involvedObject.namespace" = null, "metadata.namespace" = "a"
             => ["involvedObject.namespace: Invalid value: \"\": does not match event.namespace"];
         "eventTime" = "2026-05-01T11:00:00.000000Z"
-            => ["reportingController: Required value",
-                "reportingController: Invalid value: \"\": name part must be non-empty",
-                "reportingController: Invalid value: \"\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
+            => ["reportingComponent: Required value",
+                "reportingComponent: Invalid value: \"\": name part must be non-empty",
+                "reportingComponent: Invalid value: \"\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
                 "reportingInstance: Required value", "action: Required value"];
         "eventTime" = "2026-05-01T11:00:00.000000Z", "reportingComponent" = "kubelet", "reportingInstance" = "node-1", "action" = "Pulling" => [];
     }
@@ -147,4 +149,45 @@ fn events() {
     {
         assert!(fields.contains(&(name, value.to_owned())), "{name}");
     }
+}
+
+#[test]
+fn events_have_two_names() {
+    let base = json!({
+        "apiVersion": "events.k8s.io/v1", "kind": "Event",
+        "metadata": {"name": "web.1", "namespace": "default"},
+        "regarding": {"kind": "Pod", "namespace": "default", "name": "web"},
+        "eventTime": "2026-05-01T11:00:00.000000Z", "type": "Normal", "reason": "Pulling", "action": "Pulling",
+        "note": "it pulls", "reportingController": "kubelet", "reportingInstance": "node-1",
+    });
+    rows! { check_create(&event_v1::Event, &base);
+        => [];
+        "reportingController" = null
+            => ["reportingController: Required value",
+                "reportingController: Invalid value: \"\": name part must be non-empty",
+                "reportingController: Invalid value: \"\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"];
+        "eventTime" = null => ["eventTime: Required value"];
+        "type" = "Odd" => ["type: Invalid value: \"\": has invalid value: Odd"];
+        "deprecatedCount" = 3, "deprecatedSource" = {"component": "a"}
+            => ["count: Invalid value: \"\": needs to be unset", "source: Invalid value: \"\": needs to be unset"];
+        "series" = {"count": 1}
+            => ["series.count: Invalid value: \"\": should be at least 2", "series.lastObservedTime: Required value"];
+    }
+    rows! { check_update(&event_v1::Event, "", &base);
+        "series" = {"count": 2, "lastObservedTime": "2026-05-01T11:00:01.000000Z"} => [];
+        "eventTime" = "2026-05-01T11:00:00.000000001Z" => [];
+        "note" = "else" => ["message: Invalid value: \"else\": field is immutable"];
+        "reportingController" = "other" => ["reportingController: Invalid value: \"other\": field is immutable"];
+    }
+    cells! { &event_v1::Event, &base;
+        => "60m|Normal|Pulling|pod/web||kubelet, node-1|it pulls|60m|1|web.1";
+    }
+    let strategy = event_v1::Event;
+    let made = created(&strategy, &base, &[]);
+    let mut stored = made.clone();
+    strategy.to_storage(&mut stored);
+    assert_eq!((stored.api_version(), stored.get_str(&["message"])), ("v1", "it pulls"));
+    assert_eq!(stored.get_str(&["involvedObject", "name"]), "web");
+    assert_eq!(strategy.on_read(&stored), Some(made.clone()));
+    assert_eq!(strategy.on_read(&made), None, "it is served already");
 }
