@@ -15,6 +15,7 @@ pub mod authorization;
 pub mod autoscaling;
 pub mod batch;
 mod byte_string;
+pub mod certificates;
 pub mod coordination;
 pub mod core;
 pub mod discovery;

@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod cel;
+pub mod certificates;
 pub mod duration;
 pub mod field;
 pub mod fields;

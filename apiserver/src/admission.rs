@@ -7,12 +7,14 @@
 //! | plugin | does |
 //! |---|---|
 //! | NamespaceLifecycle | refuses objects in absent or terminating namespaces, and the deletion of Kubernetes' own |
-//! | NodeRestriction | keeps a kubelet to its own Node, its own Lease and its own pods |
+//! | NodeRestriction | keeps a kubelet to its own Node, Lease, pods and certificates |
 //! | ServiceAccount | gives a pod its account, the account's pull secrets, and the volume with its token |
 //! | Priority | resolves a pod's PriorityClass |
+//! | CertificateSubjectRestriction | keeps `system:masters` out of certificates for the API server's clients |
 //! | DefaultIngressClass | gives an Ingress without a class the default one |
 //! | DefaultTolerationSeconds | lets a pod stay five minutes on an unreachable node |
 
+mod certificate_subject_restriction;
 mod default_ingress_class;
 mod default_toleration_seconds;
 mod namespace_lifecycle;
@@ -83,6 +85,7 @@ const PLUGINS: &[(&str, Plugin)] = &[
     ("ServiceAccount", service_account::admit),
     ("Priority", priority::admit),
     ("DefaultTolerationSeconds", default_toleration_seconds::admit),
+    ("CertificateSubjectRestriction", certificate_subject_restriction::admit),
     ("DefaultIngressClass", default_ingress_class::admit),
 ];
 

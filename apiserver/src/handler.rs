@@ -44,6 +44,7 @@ use crate::{
 };
 
 const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
+const CERTIFICATES_GROUP: &str = "certificates.k8s.io";
 /// A request's body may be this long.
 pub const MAX_BODY: usize = 3 * 1024 * 1024;
 
@@ -278,8 +279,9 @@ impl Handler {
         self.authorize(context, &request).await?;
         check_verb(context)?;
         check_name(&context.name)?;
-        if context.resource.group == RBAC_GROUP && !matches!(request, Request::Get { .. }) {
-            // What somebody may grant depends on what they hold now.
+        let grants = [RBAC_GROUP, CERTIFICATES_GROUP].contains(&context.resource.group);
+        if grants && !matches!(request, Request::Get { .. }) {
+            // What somebody may grant or sign depends on what they hold now.
             self.authorizer.refresh().await.map_err(|e| storage_error(store.info, &e))?;
         }
         let mut warnings: Vec<String> =

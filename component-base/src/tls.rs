@@ -9,6 +9,7 @@
 
 mod authority;
 mod config;
+mod request;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use std::fmt;
 pub use self::{
     authority::{CertSpec, CertificateAuthority, Usage, create_signing_key},
     config::{client_config, identity_of, server_config},
+    request::{CertificateRequest, RequestError, Subject, Terms, check_certificates, not_after},
 };
 
 /// A certificate chain with its private key, as PEM.
@@ -52,6 +54,15 @@ pub enum TlsError {
         /// The common name asked for.
         subject: String,
     },
+    /// What was to be signed is no good request.
+    #[error("failed to take a certificate request")]
+    Request(#[source] RequestError),
+    /// The authority's key is of another kind.
+    #[error("failed to sign a certificate: the authority's key is no ECDSA P-256")]
+    Algorithm,
+    /// The system has no randomness.
+    #[error("failed to make a serial number")]
+    Random,
     /// The PEM of an authority does not hold a usable certificate and key.
     #[error("failed to load the certificate authority")]
     Load(#[source] rcgen::Error),

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use apimachinery::duration;
 use clap::Parser;
 use client::leader_election;
+use component_base::tls::KeyPair;
 use controller_manager::Options;
 
 /// Brings what is to what should be.
@@ -22,6 +23,15 @@ pub(crate) struct Args {
     /// are without it.
     #[arg(long)]
     pub(crate) root_ca_file: Option<PathBuf>,
+    /// File with the certificate (PEM) of the authority that signs CertificateSigningRequests; none are signed without it.
+    #[arg(long, requires = "cluster_signing_key_file")]
+    pub(crate) cluster_signing_cert_file: Option<PathBuf>,
+    /// File with its private key (PEM).
+    #[arg(long, requires = "cluster_signing_cert_file")]
+    pub(crate) cluster_signing_key_file: Option<PathBuf>,
+    /// How long certificates last at most; requests may ask for less.
+    #[arg(long, default_value = "8760h0m0s", value_parser = duration::parse_flag)]
+    pub(crate) cluster_signing_duration: Duration,
     /// How many pods that have ended may stay before the oldest are deleted; 0 and less: any number.
     #[arg(long, default_value_t = 12_500, allow_negative_numbers = true)]
     pub(crate) terminated_pod_gc_threshold: i32,
@@ -70,12 +80,20 @@ impl Args {
     /// # Errors
     /// A file cannot be read.
     pub(crate) fn options(&self) -> anyhow::Result<Options> {
-        let read = |path: &PathBuf| {
-            std::fs::read_to_string(path)
-                .with_context(|| format!("--root-ca-file {}", path.display()))
+        let read = |flag: &str, path: &Option<PathBuf>| {
+            let read = |path: &PathBuf| {
+                std::fs::read_to_string(path)
+                    .with_context(|| format!("--{flag} {}", path.display()))
+            };
+            path.as_ref().map(read).transpose()
         };
+        let cert_pem = read("cluster-signing-cert-file", &self.cluster_signing_cert_file)?;
+        let key_pem = read("cluster-signing-key-file", &self.cluster_signing_key_file)?;
+        let pair = |(cert_pem, key_pem)| KeyPair { cert_pem, key_pem };
         Ok(Options {
-            root_ca: self.root_ca_file.as_ref().map(read).transpose()?,
+            root_ca: read("root-ca-file", &self.root_ca_file)?,
+            cluster_signing: cert_pem.zip(key_pem).map(pair),
+            cluster_signing_duration: self.cluster_signing_duration,
             terminated_pod_gc_threshold: self.terminated_pod_gc_threshold,
             node_monitor_grace_period: self.node_monitor_grace_period,
             node_startup_grace_period: self.node_startup_grace_period,

@@ -1,5 +1,6 @@
 //! The controllers, one file or folder each, and the table of them.
 
+pub mod certificates;
 pub mod cluster_role_aggregation;
 pub mod deployment;
 pub mod disruption;
@@ -51,5 +52,17 @@ pub const CONTROLLERS: &[Controller] = &[
     Controller { name: "garbage-collector-controller", start: garbage_collector::start },
     Controller { name: "pod-garbage-collector-controller", start: pod_gc::start },
     Controller { name: "disruption-controller", start: disruption::start },
+    Controller {
+        name: "certificatesigningrequest-approving-controller",
+        start: certificates::approving::start,
+    },
+    Controller {
+        name: "certificatesigningrequest-signing-controller",
+        start: certificates::signing::start,
+    },
+    Controller {
+        name: "certificatesigningrequest-cleaner-controller",
+        start: certificates::cleaner::start,
+    },
     Controller { name: "root-ca-certificate-publisher-controller", start: root_ca::start },
 ];

@@ -2,11 +2,17 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
+use component_base::tls::KeyPair;
+
 /// Kubernetes' settings of single controllers, with its defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// The certificates (PEM) that every namespace's `kube-root-ca.crt` holds; None: they are not published.
     pub root_ca: Option<String>,
+    /// The authority that signs approved CertificateSigningRequests; None: nothing is signed.
+    pub cluster_signing: Option<KeyPair>,
+    /// How long a certificate lasts that is asked for without a time, and at most.
+    pub cluster_signing_duration: Duration,
     /// How many pods that have ended may stay before the oldest are deleted; 0 and less: any number.
     pub terminated_pod_gc_threshold: i32,
     /// How long a node may be silent.
@@ -31,6 +37,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             root_ca: None,
+            cluster_signing: None,
+            cluster_signing_duration: Duration::from_secs(365 * 24 * 3600),
             terminated_pod_gc_threshold: 12_500,
             node_monitor_grace_period: Duration::from_secs(50),
             node_startup_grace_period: Duration::from_secs(60),

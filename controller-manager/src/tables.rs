@@ -102,6 +102,9 @@ tables! {
     garbage_collector: "garbage-collector-controller",
     pod_gc: "pod-garbage-collector-controller",
     disruption: "disruption-controller",
+    csr_approving: "certificatesigningrequest-approving-controller",
+    csr_signing: "certificatesigningrequest-signing-controller",
+    csr_cleaner: "certificatesigningrequest-cleaner-controller",
     root_ca: "root-ca-certificate-publisher-controller",
 }
 

@@ -111,6 +111,8 @@ impl Assembly<'_> {
                 ("cluster-cidr", self.config.cluster_cidr.clone()),
                 ("external-network", self.external_network.to_string()),
                 ("root-ca-file", self.pki("ca.crt")),
+                ("cluster-signing-cert-file", self.pki("ca.crt")),
+                ("cluster-signing-key-file", self.pki("ca.key")),
                 ("health-socket", self.run("kube-controller-manager.sock")),
                 ("leader-elect-identity-file", self.identity("kube-controller-manager")),
             ],

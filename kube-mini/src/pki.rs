@@ -2,7 +2,7 @@
 //!
 //! | file in `pki` | user, group | for |
 //! |---|---|---|
-//! | `ca` | | signs all others |
+//! | `ca` | | signs all others, and by the controller manager what CertificateSigningRequests ask for |
 //! | `apiserver` | | the API server's own certificate |
 //! | `apiserver-kubelet-client` | `kube-apiserver-kubelet-client`, `system:masters` | the API server to kubelets |
 //! | `sa.key` | | signs the tokens of ServiceAccounts |

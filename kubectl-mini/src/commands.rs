@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod attach;
 pub mod auth;
+pub mod certificate;
 pub mod completion;
 pub mod config;
 pub mod cordon;
@@ -77,6 +78,12 @@ pub static COMMANDS: &[Group] = &[
     Group {
         title: "Cluster Management Commands",
         commands: &[
+            group(
+                "certificate",
+                "Modify certificate resources",
+                certificate::USAGE,
+                certificate::SUBCOMMANDS,
+            ),
             leaf::<version::ClusterInfo>(),
             group("top", "Display resource (CPU/memory) usage", top::USAGE, top::SUBCOMMANDS),
             leaf::<cordon::Cordon>(),

@@ -238,6 +238,7 @@ impl Shared {
         };
         let options = controller_manager::Options {
             root_ca: Some(self.parts.authority.cert_pem().to_owned()),
+            cluster_signing: Some(self.parts.authority.key_pair().clone()),
             load_balancer_network: Some(self.parts.slice.address(0)),
             ..controller_manager::Options::default()
         };

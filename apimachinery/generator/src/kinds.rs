@@ -20,6 +20,7 @@ pub const VIEWS: &[&str] = &[
     "api::autoscaling::v2::HorizontalPodAutoscaler",
     "api::batch::v1::CronJob",
     "api::batch::v1::Job",
+    "api::certificates::v1::CertificateSigningRequest",
     "api::coordination::v1::Lease",
     "api::core::v1::Binding",
     "api::core::v1::ConfigMap",

@@ -24,6 +24,16 @@ impl fmt::Debug for ByteString {
     }
 }
 
+impl ByteString {
+    /// The bytes that a text stands for, as they are read from JSON; None: it stands for none.
+    #[must_use]
+    pub fn decode(text: &str) -> Option<Self> {
+        // Go's decoder skips line breaks inside base64.
+        let text: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+        STANDARD.decode(text).ok().map(Self)
+    }
+}
+
 impl From<Vec<u8>> for ByteString {
     fn from(bytes: Vec<u8>) -> Self {
         Self(bytes)

@@ -183,7 +183,12 @@ table! {
     JOBS = entry("batch", "v1", "Job", "job", "jobs").categories(ALL);
 
     CERTIFICATE_SIGNING_REQUESTS = entry("certificates.k8s.io", "v1", "CertificateSigningRequest", "certificatesigningrequest", "certificatesigningrequests")
-        .short(&["csr"]).cluster();
+        .short(&["csr"]).cluster()
+        .sub(&[
+            sub("approval", "certificates.k8s.io", "v1", "CertificateSigningRequest", WRITE),
+            status("certificates.k8s.io", "CertificateSigningRequest"),
+        ])
+        .served();
 
     INGRESS_CLASSES = entry("networking.k8s.io", "v1", "IngressClass", "ingressclass", "ingressclasses").cluster().served();
     INGRESSES = entry("networking.k8s.io", "v1", "Ingress", "ingress", "ingresses").short(&["ing"])

@@ -1,6 +1,12 @@
-//! A kubelet writes its own Node, its own Lease and the status of its own pods, and nothing else.
+//! A kubelet writes its own Node, its own Lease and the status of its own pods, and asks for its own certificates.
 
-use apimachinery::{object::Object, status::Status};
+use apimachinery::{
+    api::ByteString,
+    certificates::{KUBE_APISERVER_CLIENT_KUBELET, KUBELET_SERVING},
+    object::Object,
+    status::Status,
+};
+use component_base::tls::CertificateRequest;
 use serde_json::Value;
 
 use super::{Operation, Review};
@@ -35,6 +41,7 @@ pub(super) fn admit(review: &mut Review<'_>) -> Result<(), Status> {
         ("", "pods") => pod(review, &node),
         ("", "nodes") => own_node(review, &node),
         ("coordination.k8s.io", "leases") => lease(review, &node),
+        ("certificates.k8s.io", "certificatesigningrequests") => own_certificate(review, &node),
         _ => None,
     };
     problem.map_or(Ok(()), |problem| Err(review.forbidden(problem)))
@@ -158,6 +165,24 @@ fn is_forbidden_label(label: &str) -> bool {
         && !OWN_LABELS.contains(&label)
         && !within("kubelet.kubernetes.io")
         && !within("node.kubernetes.io")
+}
+
+/// A kubelet asks for certificates of its own node alone.
+fn own_certificate(review: &Review<'_>, node: &str) -> Option<String> {
+    let spec = |field| review.object.get_str(&["spec", field]);
+    let kubelets = [KUBELET_SERVING, KUBE_APISERVER_CLIENT_KUBELET];
+    if review.operation != Operation::Create || !kubelets.contains(&spec("signerName")) {
+        return None;
+    }
+    let bytes = ByteString::decode(spec("request")).unwrap_or_default();
+    match CertificateRequest::from_pem(&bytes.0) {
+        Err(why) => Some(format!("unable to parse csr: {why}")),
+        Ok(request) => {
+            let own = format!("system:node:{node}");
+            (request.subject.common_name != own)
+                .then(|| format!("can only create a node CSR with CN={own}"))
+        }
+    }
 }
 
 fn lease(review: &Review<'_>, node: &str) -> Option<String> {

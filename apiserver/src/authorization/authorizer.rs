@@ -1,6 +1,8 @@
-//! The authorizers in their order, on live policy. [`grant`] sees to it that nobody grants more than they hold.
+//! The authorizers in their order, on live policy. [`grant`] sees to it that nobody grants more than they hold, [`signer`] that
+//! nobody approves or signs certificates for whom they may not.
 
 mod grant;
+mod signer;
 
 use std::sync::Arc;
 

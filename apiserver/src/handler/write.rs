@@ -301,7 +301,7 @@ impl Handler {
         admission::admit(&mut Review { context, operation, object, old: Some(old), facts: &facts })
     }
 
-    /// Nobody grants more than they hold.
+    /// Nobody grants more than they hold, or approves and signs for whom they may not.
     fn check_grant(
         &self,
         context: &RequestContext,
@@ -310,6 +310,7 @@ impl Handler {
     ) -> Result<(), Status> {
         self.authorizer
             .check_grant(context, object, old)
+            .and_then(|()| self.authorizer.check_signer(context, object, old))
             .map_err(|why| Status::forbidden(context.resource, object.name(), why))
     }
 

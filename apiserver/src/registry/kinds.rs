@@ -7,6 +7,7 @@
 //! The rules and their order are Kubernetes' (`pkg/apis/*/v1/defaults.go`, `pkg/apis/*/validation`,
 //! `pkg/registry/*/strategy.go`, `pkg/printers/internalversion`), v1.36 with its default feature gates.
 
+mod certificate_signing_request;
 mod config_map;
 mod custom_resource_definition;
 mod deployment;
@@ -57,6 +58,7 @@ pub fn all() -> Vec<Arc<dyn Strategy>> {
         Arc::new(deployment::Deployment),
         Arc::new(replica_set::ReplicaSet),
         Arc::new(lease::Lease),
+        Arc::new(certificate_signing_request::CertificateSigningRequest),
         Arc::new(endpoint_slice::EndpointSlice),
         Arc::new(ingress::Ingress),
         Arc::new(ingress_class::IngressClass),

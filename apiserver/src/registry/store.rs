@@ -116,7 +116,7 @@ impl Store {
         StrategyContext {
             now: self.deps.clock.now(),
             subresource: &context.subresource,
-            user: &context.user.name,
+            user: &context.user,
         }
     }
 

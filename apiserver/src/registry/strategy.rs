@@ -14,6 +14,8 @@ use apimachinery::{
 };
 use jiff::Timestamp;
 
+use crate::request::UserInfo;
+
 /// One column of a server-side Table: `metav1.TableColumnDefinition`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {
@@ -36,8 +38,8 @@ pub struct StrategyContext<'a> {
     pub now: Timestamp,
     /// The subresource written: "", "status", "scale", "ephemeralcontainers", …
     pub subresource: &'a str,
-    /// Name of the user that writes.
-    pub user: &'a str,
+    /// The user that writes.
+    pub user: &'a UserInfo,
 }
 
 /// The part of an object that a write can own.

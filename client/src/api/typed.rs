@@ -87,6 +87,18 @@ impl Client {
         self.replace(object, "status").await
     }
 
+    /// Replaces an object through one of its subresources.
+    ///
+    /// # Errors
+    /// The API's; a conflict where somebody else has changed it.
+    pub async fn update_subresource<T: Resource>(
+        &self,
+        object: &T,
+        subresource: &str,
+    ) -> Result<T, Status> {
+        self.replace(object, subresource).await
+    }
+
     async fn replace<T: Resource>(&self, object: &T, subresource: &str) -> Result<T, Status> {
         let metadata = object.metadata();
         let name = metadata.name.as_deref().unwrap_or_default();

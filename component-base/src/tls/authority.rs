@@ -130,6 +130,10 @@ impl CertificateAuthority {
         &self.key_pair
     }
 
+    pub(super) fn signing_key(&self) -> &rcgen::KeyPair {
+        self.issuer.key()
+    }
+
     /// Signs a certificate over a fresh key, valid for a year from `now`.
     ///
     /// # Errors

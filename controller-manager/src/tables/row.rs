@@ -7,6 +7,10 @@ use client::{
     informer::Informers,
     testing::{Fixture, Write},
 };
+use component_base::{
+    clock::Clock,
+    tls::{CertificateAuthority, KeyPair},
+};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -47,6 +51,9 @@ pub(super) struct Row {
 #[serde(deny_unknown_fields)]
 struct Settings {
     root_ca: Option<String>,
+    /// An authority that signs requests, made for this row.
+    #[serde(default)]
+    signing: bool,
     terminated_pod_gc_threshold: Option<i32>,
     mirroring_max_endpoints_per_subset: Option<usize>,
     cluster_cidr: Option<String>,
@@ -91,7 +98,11 @@ pub(super) async fn run(controller: &Controller, table: &Table, row: &Row) -> Re
     for name in &row.hide {
         fixture.server.hide(kind(name), true);
     }
-    let options = Options { root_ca: row.options.root_ca.clone(), ..Options::default() };
+    let options = Options {
+        root_ca: row.options.root_ca.clone(),
+        cluster_signing: row.options.signing.then(authority),
+        ..Options::default()
+    };
     let options = Options {
         terminated_pod_gc_threshold: row
             .options
@@ -149,6 +160,11 @@ pub(super) async fn run(controller: &Controller, table: &Table, row: &Row) -> Re
         .map(describe)
         .collect();
     compare(&row.expect, written, now)
+}
+
+fn authority() -> KeyPair {
+    let made = CertificateAuthority::create("kubernetes", Clock::real().now());
+    made.expect("an authority").key_pair().clone()
 }
 
 fn put(fixture: &Fixture, table: &Table, objects: &BTreeMap<String, Value>) {

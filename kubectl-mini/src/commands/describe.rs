@@ -5,6 +5,7 @@
 //! Kinds without a describer are printed field by field ([`generic`]).
 
 mod access;
+mod certificate;
 mod config;
 mod containers;
 mod endpoints;
@@ -101,6 +102,9 @@ static DESCRIBERS: &[(&ResourceInfo, Describer)] = &[
     }),
     (&resource::NETWORK_POLICIES, |object, _, text| {
         Box::pin(networking::network_policy(object, text))
+    }),
+    (&resource::CERTIFICATE_SIGNING_REQUESTS, |object, related, text| {
+        Box::pin(certificate::describe(object, related, text))
     }),
     (&resource::ENDPOINTS, |object, related, text| {
         Box::pin(endpoints::endpoints(object, related, text))

@@ -39,6 +39,7 @@ const FILES: &[(&str, &str)] = &[
         "unknown.yaml",
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: unknown}\nspec:\n  replica: 3\n  selector: {matchLabels: {a: b}}\n  template:\n    metadata: {labels: {a: b}}\n    spec: {containers: [{name: c, image: nginx}]}\n",
     ),
+    ("csr.yaml", include_str!("csr.yaml")),
     ("web.yaml", include_str!("../../../examples/documents/web-deployment.yaml")),
 ];
 

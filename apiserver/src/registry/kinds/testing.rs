@@ -7,7 +7,10 @@ use apimachinery::{field::FieldError, object::Object};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::registry::strategy::{Strategy, StrategyContext};
+use crate::{
+    registry::strategy::{Strategy, StrategyContext},
+    request::UserInfo,
+};
 
 /// One edit.
 pub(super) type Edit<'a> = (&'a str, Value);
@@ -17,8 +20,11 @@ pub(super) fn now() -> Timestamp {
     "2026-05-01T12:00:00Z".parse().unwrap()
 }
 
-fn context(subresource: &str) -> StrategyContext<'_> {
-    StrategyContext { now: now(), subresource, user: "admin" }
+/// What a strategy is told of a write.
+pub(super) fn context(subresource: &str) -> StrategyContext<'_> {
+    static USER: std::sync::LazyLock<UserInfo> =
+        std::sync::LazyLock::new(|| UserInfo { name: "admin".into(), ..UserInfo::default() });
+    StrategyContext { now: now(), subresource, user: &USER }
 }
 
 /// An object with edits made.

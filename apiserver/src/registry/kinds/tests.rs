@@ -1,6 +1,7 @@
 //! The kinds without tests of their own, and what holds of all kinds.
 
 mod access;
+mod certificates;
 mod cluster;
 mod data;
 mod policy;
@@ -80,5 +81,6 @@ fn every_table_begins_as_kubernetes_does() {
     check("Ingress", "NAME CLASS HOSTS ADDRESS PORTS AGE");
     check("IngressClass", "NAME CONTROLLER PARAMETERS AGE");
     check("NetworkPolicy", "NAME POD-SELECTOR AGE");
+    check("CertificateSigningRequest", "NAME AGE SIGNERNAME REQUESTOR REQUESTEDDURATION CONDITION");
     check("PriorityClass", "NAME VALUE GLOBAL-DEFAULT AGE PREEMPTIONPOLICY");
 }

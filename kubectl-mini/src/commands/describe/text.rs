@@ -41,6 +41,11 @@ impl<'a> Text<'a> {
         self.cells
     }
 
+    /// Where times are told.
+    pub(super) fn zone(&self) -> &TimeZone {
+        self.zone
+    }
+
     /// Adds text as it is.
     pub(super) fn raw(&mut self, text: &str) {
         self.cells.push_str(text);

@@ -4,6 +4,7 @@
 //! A package of its own, so that no other waits for the crates that only these tests need.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod certificates;
 #[path = "../../examples/website/controller.rs"]
 mod controller;
 mod definitions;

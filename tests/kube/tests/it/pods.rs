@@ -84,11 +84,11 @@ async fn commands_run_with_all_their_streams() {
     assert!(succeeded(&end(process).await));
 
     let wrong = AttachParams::default().container("other");
-    let Err(kube::Error::UpgradeConnection(error)) = pods.exec("shell", ["ls"], &wrong).await
-    else {
-        panic!("there is no such container")
-    };
-    assert!(error.to_string().contains("400"), "{error}");
+    let refused = refusal(pods.exec("shell", ["ls"], &wrong).await.map(drop));
+    assert_eq!(
+        (refused.code, refused.message.as_str()),
+        (400, "container other is not valid for pod shell")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

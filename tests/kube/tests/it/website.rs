@@ -66,14 +66,14 @@ async fn a_controller_of_the_kube_crate_runs_as_anywhere() {
     let cluster = TestCluster::builder().start().await.unwrap();
     let client = client(&cluster).await;
     controller::define(&client).await.unwrap();
-    with_controller(&client, async {
+    let body = Box::pin(async {
         let sites: Api<Website> = Api::default_namespaced(client.clone());
         a_missing_theme_is_tried_again(&cluster, &client, &sites).await;
         what_it_owns_is_kept(&client, &sites).await;
         its_scale_is_followed(&sites).await;
         nothing_is_left(&client, sites).await;
-    })
-    .await;
+    });
+    Box::pin(with_controller(&client, body)).await;
 }
 
 async fn a_missing_theme_is_tried_again(
@@ -96,7 +96,7 @@ async fn a_missing_theme_is_tried_again(
     let mut dark = config_map("dark", "");
     dark.data = Some([("color".to_owned(), "navy".to_owned())].into());
     maps.create(&PostParams::default(), &dark).await.unwrap();
-    wait(&sites, "shop", |s: Option<&Website>| published(s, 1)).await;
+    wait(sites, "shop", |s: Option<&Website>| published(s, 1)).await;
     let answer = page(client).await;
     assert!(answer.ends_with("<h1 style='color: navy'>Hello</h1>\n"), "{answer}");
     let directory = maps.get(controller::DIRECTORY.1).await.unwrap();
@@ -128,7 +128,7 @@ async fn what_it_owns_is_kept(client: &Client, sites: &Api<Website>) {
     };
     wait(&maps, "shop", mended).await;
     // Nothing changes any more when nothing has to: the passes that these changes cause write nothing.
-    wait(&sites, "shop", |s: Option<&Website>| published(s, 1)).await;
+    wait(sites, "shop", |s: Option<&Website>| published(s, 1)).await;
 }
 
 async fn its_scale_is_followed(sites: &Api<Website>) {
@@ -140,7 +140,7 @@ async fn its_scale_is_followed(sites: &Api<Website>) {
     let three = Patch::Merge(json!({"spec": {"replicas": 3}}));
     let scale = sites.patch_scale("shop", &params, &three).await.unwrap();
     assert_eq!(scale.spec.unwrap().replicas, Some(3));
-    wait(&sites, "shop", |s: Option<&Website>| published(s, 3)).await;
+    wait(sites, "shop", |s: Option<&Website>| published(s, 3)).await;
     assert_eq!(sites.get_scale("shop").await.unwrap().status.unwrap().replicas, 3);
     for (title, found) in [("Hello", 1), ("Goodbye", 0)] {
         let selected = ListParams::default().fields(&format!("spec.title={title}"));
