@@ -10,6 +10,7 @@
 mod apply;
 mod authorize;
 mod evict;
+mod inspect;
 mod read;
 pub(crate) mod review;
 mod stream;
@@ -33,6 +34,7 @@ use crate::{
     authentication::accounts::Accounts,
     authorization::{Attributes, Authorizer},
     flowcontrol::{FlowControl, Seat},
+    kubelet::KubeletDialer,
     metrics::RequestMetrics,
     registry::{
         cacher::Watcher,
@@ -129,6 +131,8 @@ pub struct Handler {
     shutdown: CancellationToken,
     /// The resources that CustomResourceDefinitions define.
     pub(crate) definitions: Arc<Definitions>,
+    /// The way to the kubelets; None: there is none.
+    kubelets: Option<Arc<dyn KubeletDialer>>,
 }
 
 impl Handler {
@@ -164,7 +168,13 @@ impl Handler {
             accounts,
             metrics: RequestMetrics::new(metrics),
             shutdown,
+            kubelets: None,
         }
+    }
+
+    /// The same chain, with a way to the kubelets.
+    pub(crate) fn reaching(self, kubelets: Arc<dyn KubeletDialer>) -> Self {
+        Self { kubelets: Some(kubelets), ..self }
     }
 
     /// Answers one request.

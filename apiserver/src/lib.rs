@@ -225,7 +225,7 @@ impl Server {
         });
         let guard = Guard::new(config.clock.clone(), config.limits.timeout, audit.transpose()?);
         let deps = Arc::new(StoreDeps { storage, clock: config.clock, allocators });
-        let handler = Arc::new(Handler::new(
+        let handler = Handler::new(
             kinds::all(),
             deps,
             authorizer.clone(),
@@ -233,7 +233,8 @@ impl Server {
             config.limits,
             &config.metrics,
             watches.clone(),
-        ));
+        );
+        let handler = Arc::new(handler.reaching(config.kubelets.clone()));
         let mut listeners = config.listeners;
         let mut address = None;
         if let Some(tls) = config.tls {

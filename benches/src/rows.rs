@@ -2,6 +2,7 @@
 
 mod context;
 mod creates;
+mod diagnosis;
 mod idle;
 mod kubectl;
 mod leases;
@@ -27,6 +28,7 @@ pub(crate) const NAMES: &[&str] = &[
     "scheduling-constraints",
     "deployment",
     "kubectl",
+    "diagnosis",
     "leases",
     "nodes",
     "deployments",
@@ -46,6 +48,7 @@ pub(crate) async fn run(name: &str, lab: &Lab, report: &mut Report) -> anyhow::R
         "scheduling-constraints" => scheduling::constraints(lab, report).await,
         "deployment" => scheduling::deployment(lab, report).await,
         "kubectl" => kubectl::run(lab, report).await,
+        "diagnosis" => diagnosis::run(lab, report).await,
         "leases" => leases::run(lab, report).await,
         "nodes" => nodes::many(lab, report).await,
         "deployments" => nodes::deployments(lab, report).await,

@@ -16,7 +16,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::cidr::Cidr;
+use crate::{cidr::Cidr, report::Addresses};
 
 /// Why an address could not be handed out or given back.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +112,17 @@ impl Ipam {
     #[must_use]
     pub fn gateway(&self) -> IpAddr {
         self.range.nth(1).expect("a range of at least 4 addresses")
+    }
+
+    /// Tells how many addresses are given out, and how many there are.
+    #[must_use]
+    pub fn usage(&self) -> Addresses {
+        // Network, gateway and broadcast are nobody's.
+        let capacity = self.range.size().saturating_sub(3);
+        Addresses {
+            used: u64::try_from(self.state.given.len()).unwrap_or(u64::MAX),
+            capacity: u64::try_from(capacity).unwrap_or(u64::MAX),
+        }
     }
 
     /// Returns the address of `key`, taking the next free one when it has none.

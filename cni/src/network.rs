@@ -84,6 +84,19 @@ pub struct SandboxIdentity {
     pub pod_cidr: Cidr,
 }
 
+/// How a name was resolved.
+#[derive(Debug)]
+pub enum NameExplanation {
+    /// It is an address.
+    Literal(IpAddr),
+    /// The hosts file knows it.
+    Hosts(Vec<IpAddr>),
+    /// Name servers were asked for these full names, one after the other.
+    Asked(Vec<(String, io::Result<Vec<IpAddr>>)>),
+    /// The hosts file does not know it, and there is nobody to ask.
+    NoResolver,
+}
+
 /// One pod's network. Clones are the same sandbox.
 #[derive(Clone)]
 pub struct Sandbox {
@@ -201,6 +214,23 @@ impl Sandbox {
                     "could not resolve host: {name} (this cluster has no DNS yet: names resolve from /etc/hosts only)"
                 ),
             )),
+        }
+    }
+
+    /// Finds the addresses of a host name as [`Self::resolve`] does, and tells how.
+    pub async fn explain_name(&self, name: &str) -> NameExplanation {
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = bare.parse() {
+            return NameExplanation::Literal(address);
+        }
+        let found = self.shared.hosts.load().lookup(name);
+        if !found.is_empty() {
+            return NameExplanation::Hosts(found);
+        }
+        let resolver = self.shared.resolver.load_full();
+        match resolver.as_ref() {
+            Some(resolver) => NameExplanation::Asked(resolver.steps(self, name).await),
+            None => NameExplanation::NoResolver,
         }
     }
 

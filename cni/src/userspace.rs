@@ -31,7 +31,7 @@ mod carry;
 mod datagrams;
 mod forward;
 mod host_ports;
-mod index;
+pub(crate) mod index;
 mod link;
 mod nat;
 mod node;
@@ -64,7 +64,7 @@ pub use node::{
 };
 
 use self::{carry::Hop, link::Link, node::NodeInner};
-use crate::{cidr::Cidr, ipam::IpamError, rules::Protocol};
+use crate::{cidr::Cidr, ipam::IpamError, rules::Protocol, stance::Stance};
 
 /// Longest path of a Unix socket that every system takes.
 const MAX_SOCKET_PATH: usize = 103;
@@ -120,6 +120,21 @@ impl FabricConfig {
             host_address: Ipv4Addr::new(192, 168, 1, 1).into(),
             // What Linux takes with `net.ipv4.tcp_syn_retries` = 6.
             connect_timeout: Duration::from_secs(127),
+        }
+    }
+
+    /// How a node of this fabric sees the network.
+    fn stance(&self, node: &NodeConfig) -> Stance {
+        let mut backends: Vec<SocketAddr> = self.host_backends.keys().copied().collect();
+        backends.sort_unstable();
+        Stance {
+            node: node.name.clone(),
+            address: node.address,
+            pod_cidr: node.pod_cidr,
+            host_address: self.host_address,
+            backends,
+            egress: self.egress == Egress::Allowed,
+            virtual_ranges: self.virtual_ranges.clone(),
         }
     }
 }

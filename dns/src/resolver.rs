@@ -87,21 +87,32 @@ impl PodResolver {
     ) -> Result<Vec<IpAddr>, ResolveError> {
         let mut failed = false;
         for candidate in self.conf.candidates(name) {
-            let answer = self.ask(sandbox, &candidate, RecordType::A).await?;
-            match answer.metadata.response_code {
-                ResponseCode::NoError => {
-                    let found = addresses_of(&answer, &candidate);
-                    if !found.is_empty() {
-                        return Ok(found);
-                    }
-                }
-                // Nobody has this zone.
-                ResponseCode::NXDomain | ResponseCode::Refused => {}
-                _ => failed = true,
+            match self.one(sandbox, &candidate).await {
+                // Nobody has this zone, or the name has no address.
+                Err(ResolveError::NotFound(_)) => {}
+                Err(ResolveError::Failed(_)) => failed = true,
+                decided => return decided,
             }
         }
         let error = if failed { ResolveError::Failed } else { ResolveError::NotFound };
         Err(error(name.to_owned()))
+    }
+
+    /// The addresses of one full name; never none.
+    async fn one(&self, sandbox: &Sandbox, name: &Name) -> Result<Vec<IpAddr>, ResolveError> {
+        let answer = self.ask(sandbox, name, RecordType::A).await?;
+        let error = match answer.metadata.response_code {
+            ResponseCode::NoError => {
+                let found = addresses_of(&answer, name);
+                if !found.is_empty() {
+                    return Ok(found);
+                }
+                ResolveError::NotFound
+            }
+            ResponseCode::NXDomain | ResponseCode::Refused => ResolveError::NotFound,
+            _ => ResolveError::Failed,
+        };
+        Err(error(name.to_string()))
     }
 
     /// Asks the servers for the records of one full name, whatever the answer.
@@ -144,6 +155,21 @@ impl PodResolver {
 impl Resolver for PodResolver {
     async fn resolve(&self, sandbox: &Sandbox, name: &str) -> io::Result<Vec<IpAddr>> {
         Ok(self.addresses(sandbox, name).await?)
+    }
+
+    async fn steps(&self, sandbox: &Sandbox, name: &str) -> Vec<(String, io::Result<Vec<IpAddr>>)> {
+        let mut steps = Vec::new();
+        for candidate in self.conf.candidates(name) {
+            let answer = self.one(sandbox, &candidate).await;
+            // As in `addresses`: these two are no end.
+            let goes_on =
+                matches!(answer, Err(ResolveError::NotFound(_) | ResolveError::Failed(_)));
+            steps.push((candidate.to_string(), answer.map_err(io::Error::from)));
+            if !goes_on {
+                break;
+            }
+        }
+        steps
     }
 }
 

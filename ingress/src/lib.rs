@@ -12,6 +12,7 @@
 //! | [`upstreams`] | Services and EndpointSlices to the endpoints of a backend, pure |
 //! | [`certificates`] | TLS Secrets to what a server presents, by the name that the client asks for |
 //! | [`directory`] | all that is known, and the snapshot of it that requests read |
+//! | [`decision`] | what becomes of a request, for the proxy and for who asks why, pure |
 //! | `watch`, `status` | following the API; writing the Ingresses' addresses |
 //! | `proxy`, `pool`, `headers`, `body` | one request's way: route, connect, forward, answer |
 //! | `server` | the ports, TLS |
@@ -27,6 +28,7 @@
 mod access_log;
 mod body;
 pub mod certificates;
+pub mod decision;
 pub mod directory;
 mod headers;
 mod pool;

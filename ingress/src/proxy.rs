@@ -23,6 +23,7 @@ use hyper_util::rt::TokioIo;
 use crate::{
     access_log::AccessLog,
     body::{Answer, Sent},
+    decision::Decision,
     directory::Snapshot,
     headers::{self, Client},
     pool::{Connection, Failed, Lease, Pool},
@@ -78,8 +79,8 @@ impl Proxy {
         let mut upstream = String::new();
         let mut endpoint = None;
         let response = match self.decide(&snapshot, &head, client) {
-            Decision::Answer(response) => *response,
-            Decision::Forward(host, route, target) => {
+            Taken::Answer(response) => *response,
+            Taken::Forward(host, route, target) => {
                 upstream = upstream_name(&route);
                 let forwarded =
                     self.forward(&mut head, body, &host, client, &target, &mut endpoint).await;
@@ -92,21 +93,16 @@ impl Proxy {
         response.map(|body| body.logged(entry))
     }
 
-    fn decide(&self, snapshot: &Snapshot, head: &request::Parts, client: &Client) -> Decision {
-        let refuse = |refusal: Refusal| Decision::Answer(Box::new(refusal.answer()));
+    fn decide(&self, snapshot: &Snapshot, head: &request::Parts, client: &Client) -> Taken {
+        let refuse = |refusal: Refusal| Taken::Answer(Box::new(refusal.answer()));
         // A tunnel is not what an Ingress offers.
         let host = headers::host_of(head).filter(|_| head.method != http::Method::CONNECT);
         let Some(host) = host else { return refuse(BAD_REQUEST) };
-        if !client.tls && snapshot.routes.wants_tls(host) {
-            return Decision::Answer(Box::new(redirect(snapshot, head, host)));
-        }
-        let Some(route) = snapshot.routes.find(host, head.uri.path()) else {
-            return refuse(NO_ROUTE);
-        };
-        let upstream = route.backend.as_ref().and_then(|backend| snapshot.upstreams.get(backend));
-        match upstream.filter(|upstream| !upstream.endpoints.is_empty()) {
-            Some(upstream) => Decision::Forward(host.to_owned(), route.clone(), upstream.clone()),
-            None => refuse(UNAVAILABLE),
+        match Decision::of(snapshot, host, head.uri.path(), client.tls) {
+            Decision::Redirect => Taken::Answer(Box::new(redirect(snapshot, head, host))),
+            Decision::NoRoute => refuse(NO_ROUTE),
+            Decision::Unavailable(_) => refuse(UNAVAILABLE),
+            Decision::Forward(route, upstream) => Taken::Forward(host.to_owned(), route, upstream),
         }
     }
 
@@ -188,7 +184,8 @@ impl Proxy {
     }
 }
 
-enum Decision {
+/// [`Decision`], with what the proxy does of it.
+enum Taken {
     Answer(Box<Response<Answer>>),
     Forward(String, Arc<Route>, Arc<Upstream>),
 }

@@ -29,7 +29,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{certificates::BySni, headers::Client, proxy::Proxy};
+use crate::{certificates::BySni, decision, headers::Client, proxy::Proxy};
 
 /// Connections of one port at one time.
 const CONNECTIONS: usize = 16_384;
@@ -144,11 +144,17 @@ async fn probes(proxy: &Arc<Proxy>, listener: &PodListener) {
 
 async fn probe(clock: Clock, proxy: Arc<Proxy>, stream: PodStream) {
     let service = service_fn(|request: Request<Incoming>| {
+        let plain = |status, text: &'static str| (status, Bytes::from_static(text.as_bytes()));
         let (status, text) = match request.uri().path() {
-            "/healthz" => (StatusCode::OK, "ok"),
-            "/readyz" if proxy.snapshot.load().synced => (StatusCode::OK, "ok"),
-            "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "the API's lists are not in yet"),
-            _ => (StatusCode::NOT_FOUND, "404 page not found\n"),
+            "/healthz" => plain(StatusCode::OK, "ok"),
+            "/readyz" if proxy.snapshot.load().synced => plain(StatusCode::OK, "ok"),
+            "/readyz" => plain(StatusCode::SERVICE_UNAVAILABLE, "the API's lists are not in yet"),
+            "/explain" => {
+                let query = request.uri().query().unwrap_or_default();
+                let told = decision::explain(&proxy.snapshot.load(), query);
+                (StatusCode::OK, Bytes::from(told.to_string()))
+            }
+            _ => plain(StatusCode::NOT_FOUND, "404 page not found\n"),
         };
         let mut response = Response::new(Full::<Bytes>::from(text));
         *response.status_mut() = status;

@@ -16,6 +16,7 @@ use std::future::Future;
 use clap::ArgMatches;
 use futures::future::LocalBoxFuture;
 
+pub(crate) use self::suggest::distance;
 pub use self::{flags::FlagError, global::GlobalFlags};
 use self::{
     flags::{Scan, scan},

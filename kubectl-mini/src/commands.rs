@@ -11,6 +11,7 @@ pub mod create;
 pub mod delete;
 pub mod describe;
 pub mod diff;
+pub mod doctor;
 pub mod drain;
 pub mod edit;
 pub mod events;
@@ -21,6 +22,7 @@ pub mod expose;
 pub mod get;
 pub mod label;
 pub mod logs;
+pub mod node;
 pub mod patch;
 pub mod port_forward;
 pub mod replace;
@@ -30,6 +32,7 @@ pub mod scale;
 pub mod set;
 pub mod taint;
 pub mod top;
+pub mod trace;
 pub mod version;
 pub mod wait;
 
@@ -103,6 +106,9 @@ pub static COMMANDS: &[Group] = &[
             group("auth", "Inspect authorization", auth::USAGE, auth::SUBCOMMANDS),
             leaf::<events::Events>(),
             leaf::<explain_schedule::ExplainSchedule>(),
+            leaf::<trace::Trace>(),
+            leaf::<doctor::Doctor>(),
+            group("node", "Look into a node", node::USAGE, node::SUBCOMMANDS),
         ],
     },
     Group {

@@ -23,6 +23,7 @@ pub mod commands;
 pub mod context;
 pub mod errors;
 pub mod generate;
+pub mod inspection;
 pub mod pods;
 pub mod printers;
 pub mod resources;

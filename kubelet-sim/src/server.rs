@@ -251,7 +251,7 @@ async fn run_node(setup: NodeSetup, joined: &Joined, shutdown: Shutdown) -> Resu
         transport::serve(rules, node_service::router(network.clone()), token.clone()),
     );
     let table = PodTable::default();
-    joined.service.add(table.clone());
+    joined.service.add(network.clone(), table.clone());
     let context = Arc::new(NodeContext {
         host_ip: settings.internal_ip.clone(),
         allocatable: settings.capacity.clone(),

@@ -4,6 +4,7 @@
 //! only the API server dials it, after it has authenticated and authorized the user.
 
 mod exec;
+mod inspection;
 mod logs;
 mod port_forward;
 
@@ -16,6 +17,7 @@ use futures::Stream;
 use parking_lot::RwLock;
 use proto::v1::{
     self,
+    node_inspection_server::NodeInspectionServer,
     streams_server::{Streams, StreamsServer},
 };
 use tonic::{Request, Response};
@@ -28,8 +30,15 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, tonic::Status>> + Send>>;
 /// The service over the pods of all nodes of this process.
 #[derive(Clone)]
 pub struct KubeletStreams {
-    tables: Arc<RwLock<Vec<PodTable>>>,
+    nodes: Arc<RwLock<Vec<Served>>>,
     clock: Clock,
+}
+
+/// A node of this process.
+#[derive(Clone)]
+struct Served {
+    network: cni::userspace::Node,
+    table: PodTable,
 }
 
 /// A pod and the container that is meant.
@@ -43,17 +52,21 @@ impl KubeletStreams {
     /// A service without any pods yet.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { tables: Arc::default(), clock }
+        Self { nodes: Arc::default(), clock }
     }
 
     /// Serves the pods of one more node.
-    pub fn add(&self, table: PodTable) {
-        self.tables.write().push(table);
+    pub fn add(&self, network: cni::userspace::Node, table: PodTable) {
+        self.nodes.write().push(Served { network, table });
     }
 
     /// The routes.
     pub fn router(self) -> axum::Router {
-        tonic::service::Routes::new(StreamsServer::new(self)).into_axum_router()
+        let inspection = NodeInspectionServer::new(self.clone())
+            .max_encoding_message_size(cni::node_service::MAX_MESSAGE);
+        tonic::service::Routes::new(StreamsServer::new(self))
+            .add_service(inspection)
+            .into_axum_router()
     }
 
     fn find(&self, wanted: Option<&v1::PodRef>) -> Result<Target, Status> {
@@ -61,10 +74,10 @@ impl KubeletStreams {
             return Err(Status::bad_request("the request names no pod"));
         };
         let found = self
-            .tables
+            .nodes
             .read()
             .iter()
-            .find_map(|table| table.find(&wanted.namespace, &wanted.name, &wanted.uid));
+            .find_map(|node| node.table.find(&wanted.namespace, &wanted.name, &wanted.uid));
         let Some((pod, shared)) = found else {
             return Err(Status::not_found(&apimachinery::resource::PODS, &wanted.name));
         };

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 /// The `.proto` files below this crate's root, in the order of their first use.
-const SOURCES: [&str; 4] = [
+const SOURCES: [&str; 5] = [
     "kubemini/v1/api.proto",
     "kubemini/v1/streams.proto",
     "kubemini/v1/node.proto",
     "kubemini/v1/scheduling.proto",
+    "kubemini/v1/inspection.proto",
 ];
 
 /// Writes the Rust code of all packages into `out_dir`.

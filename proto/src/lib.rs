@@ -6,6 +6,7 @@
 //! | `streams.proto` | `Streams` | API server; each kubelet, for the API server alone | kubectl-mini; API server |
 //! | `node.proto` | `NodeNetwork` | the node's network stack (Unix socket) | kube-proxy |
 //! | `scheduling.proto` | `Scheduling` | the leading scheduler (Unix socket) | API server |
+//! | `inspection.proto` | `NodeInspection` | each kubelet, for the API server alone | API server |
 //!
 //! Kubernetes objects travel as JSON bytes, so that a new kind or field changes nothing here. `bytes` fields are
 //! [`bytes::Bytes`]: a received object is a slice of the frame it came in, and a sent one is the stored bytes shared.

@@ -118,7 +118,12 @@ table! {
         .sub(&[sub("finalize", "", "v1", "Namespace", &["update"]), status("", "Namespace")])
         .served();
     NODES = entry("", "v1", "Node", "node", "nodes").short(&["no"]).cluster().stored_in("minions")
-        .sub(&[status("", "Node")]).served();
+        .sub(&[
+            sub("network", "kube-mini.dev", "v1", "NodeNetwork", GET),
+            sub("probe", "kube-mini.dev", "v1", "NetworkProbe", CREATE),
+            status("", "Node"),
+        ])
+        .served();
     PERSISTENT_VOLUME_CLAIMS = entry("", "v1", "PersistentVolumeClaim", "persistentvolumeclaim", "persistentvolumeclaims")
         .short(&["pvc"]);
     PERSISTENT_VOLUMES = entry("", "v1", "PersistentVolume", "persistentvolume", "persistentvolumes")

@@ -27,6 +27,9 @@ impl Handler {
         if context.subresource == "scheduling" {
             return self.explain_scheduling(context).await;
         }
+        if context.subresource == "network" {
+            return self.node_network(&Object::from_slice(&kv.value)?, context).await;
+        }
         let body = if context.subresource == "scale" {
             store.strategy.to_scale(&store.load(&kv.value)?)?.to_bytes()
         } else {

@@ -22,6 +22,7 @@ use crate::{
 mod custom_resources;
 mod deletes;
 mod evictions;
+mod inspect;
 mod ownership;
 mod reads;
 mod scheduling;

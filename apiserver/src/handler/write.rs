@@ -38,6 +38,9 @@ impl Handler {
         if context.subresource == "binding" {
             return self.bind(store, context, body, warnings).await;
         }
+        if context.subresource == "probe" {
+            return self.node_probe(store, context, body).await;
+        }
         let mut object = self.read_object(store.info, store.custom(), context, body, warnings)?;
         if context.subresource == "token" {
             return self.request_token(store, context, &object).await;

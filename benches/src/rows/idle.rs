@@ -64,7 +64,7 @@ pub(super) async fn run(lab: &Lab, report: &mut Report) -> anyhow::Result<()> {
 }
 
 /// A cluster that is deleted when it is dropped.
-struct Cluster {
+pub(super) struct Cluster {
     programs: PathBuf,
     dir: tempfile::TempDir,
 }
@@ -77,7 +77,7 @@ impl Drop for Cluster {
 }
 
 impl Cluster {
-    fn new(lab: &Lab) -> anyhow::Result<Self> {
+    pub(super) fn new(lab: &Lab) -> anyhow::Result<Self> {
         Ok(Self { programs: lab.programs.clone(), dir: lab.temp()? })
     }
 
@@ -89,12 +89,24 @@ impl Cluster {
         process
     }
 
-    fn up(&mut self, lab: &Lab) -> anyhow::Result<Duration> {
+    pub(super) fn up(&mut self, lab: &Lab) -> anyhow::Result<Duration> {
         let begun = lab.clock.monotonic();
         let done = self.command("up").output()?;
         let took = lab.clock.monotonic().saturating_sub(begun);
         anyhow::ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         Ok(took)
+    }
+
+    /// Where it keeps everything.
+    pub(super) fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// kubectl-mini on this cluster.
+    pub(super) fn kubectl(&self) -> Command {
+        let mut process = Command::new(self.programs.join("kubectl-mini"));
+        process.env("HOME", self.dir.path()).env_remove("KUBECONFIG").stdin(Stdio::null());
+        process
     }
 
     /// The supervisor and all that it started.

@@ -14,6 +14,12 @@ pub trait Resolver: Send + Sync {
     /// # Errors
     /// `NotFound` when the name does not exist, or what the network answered.
     async fn resolve(&self, sandbox: &Sandbox, name: &str) -> io::Result<Vec<IpAddr>>;
+
+    /// Does the same, and tells each full name that was asked for on the way, with what came of it; the last one has
+    /// decided.
+    async fn steps(&self, sandbox: &Sandbox, name: &str) -> Vec<(String, io::Result<Vec<IpAddr>>)> {
+        vec![(name.to_owned(), self.resolve(sandbox, name).await)]
+    }
 }
 
 /// A hosts file. It is read anew for each name: lookups are rare, and every pod of a process keeps one.

@@ -59,6 +59,7 @@ pub struct PodStream {
     socket: Arc<Socket>,
     local: SocketAddr,
     peer: SocketAddr,
+    endpoint: Option<SocketAddr>,
     pub(super) shaper: Option<Arc<dyn Shaper>>,
     entry: Option<Entry>,
 }
@@ -82,7 +83,21 @@ impl PodStream {
         let socket =
             Arc::new(Socket { fd: descriptor::watch(fd)?, killed: AtomicBool::new(false) });
         let (entry, shaper) = streams.enter(&socket)?;
-        Ok(Self { socket, local, peer, shaper, entry: Some(entry) })
+        Ok(Self { socket, local, peer, endpoint: None, shaper, entry: Some(entry) })
+    }
+
+    /// Notes who stands behind the Service address that was called.
+    #[must_use]
+    pub(crate) fn served_by(mut self, endpoint: Option<SocketAddr>) -> Self {
+        self.endpoint = endpoint;
+        self
+    }
+
+    /// Returns the endpoint that a Service address was translated to; None where none was called, or where another node
+    /// translated it. (On Linux connection tracking knows.)
+    #[must_use]
+    pub fn endpoint(&self) -> Option<SocketAddr> {
+        self.endpoint
     }
 
     /// Returns the address of this end.

@@ -1,9 +1,11 @@
 //! Which endpoints serve which traffic: kube-proxy's `CategorizeEndpoints`.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Endpoint, Hints, ServiceRule, TrafficPolicy};
 
 /// Where traffic to a Service comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Traffic {
     /// From a pod or node to the ClusterIP.
     Internal,

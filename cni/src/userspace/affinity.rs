@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::IpAddr, net::SocketAddr, time::Duration};
 
 use parking_lot::Mutex;
 
-use crate::rules::ServicePortName;
+use crate::{report::Affinity, rules::ServicePortName};
 
 /// Most clients that are remembered; beyond, those that were seen longest ago are forgotten.
 const MAX_CLIENTS: usize = 16_384;
@@ -50,6 +50,21 @@ impl AffinityTable {
             given.retain(|_, given| given.at > median);
         }
         given.insert((service.clone(), client), Given { endpoint, at: now });
+    }
+
+    /// Lists who was given what, as far as `holds` of the Service and the time says so; sorted.
+    pub(super) fn list(&self, holds: impl Fn(&ServicePortName, Duration) -> bool) -> Vec<Affinity> {
+        let given = self.given.lock();
+        let held = given.iter().filter(|((service, _), given)| holds(service, given.at));
+        let mut all: Vec<Affinity> = held
+            .map(|((service, client), given)| Affinity {
+                service: service.clone(),
+                client: *client,
+                endpoint: given.endpoint,
+            })
+            .collect();
+        all.sort_by(|a, b| (&a.service, a.client).cmp(&(&b.service, b.client)));
+        all
     }
 
     /// Forgets Services that are no more.

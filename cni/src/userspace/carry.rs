@@ -24,7 +24,6 @@ use futures::future::{BoxFuture, FutureExt};
 use tokio::net::TcpStream;
 
 use super::{
-    Egress, Fabric,
     index::{Candidates, Lookup, Target},
     link::{self, Link},
     node::NodeInner,
@@ -33,7 +32,8 @@ use super::{
 };
 use crate::{
     network::{self, PodStream},
-    rules::{Protocol, Traffic, TrafficPolicy},
+    rules::{Protocol, Traffic},
+    stance::Way,
 };
 
 /// Most nodes that one connection passes; Services that point at each other's node ports end here.
@@ -79,8 +79,10 @@ impl Failed {
 }
 
 pub(super) type Outcome = Result<Reached, Failed>;
+/// The same with the endpoint of a Service that took the call.
+type Served = Result<(Reached, SocketAddr), Failed>;
 
-fn failed(error: io::Error, fd: OwnedFd) -> Outcome {
+fn failed<T>(error: io::Error, fd: OwnedFd) -> Result<T, Failed> {
     Err(Failed::new(error, fd))
 }
 
@@ -138,15 +140,20 @@ impl NodeInner {
         let (near, far) = sys::pair()?;
         let source = Source::Sandbox(Arc::clone(pod), port);
         let local = SocketAddr::new(self.local_towards(pod, to.ip()), port);
+        let mut endpoint = None;
         let outcome = if self.is_private(pod, to.ip()) {
             pod.take(Call { fd: far, from: local, to, hops: 0 }).await
         } else {
             match self.lookup(Protocol::Tcp, local.ip(), to) {
                 Lookup::Service(target, traffic) => {
-                    self.serve(&target, traffic, &source, local.ip(), far, 0).await
+                    let served = self.serve(&target, traffic, &source, local.ip(), far, 0).await;
+                    served.map(|(reached, chosen)| {
+                        endpoint = Some(chosen);
+                        reached
+                    })
                 }
                 Lookup::ClosedPort => failed(network::refused(), far),
-                Lookup::Forbidden => self.drop_silently(far).await,
+                Lookup::Forbidden => Err(self.dropped(far).await),
                 Lookup::NotVirtual => {
                     let from = source.towards(to.ip());
                     self.dial(Call { fd: far, from, to, hops: 0 }).await
@@ -158,7 +165,7 @@ impl NodeInner {
             Ok(Reached::Direct { socket, .. }) => socket,
             Err(failed) => return Err(failed.error),
         };
-        PodStream::new(fd, local, to, pod.streams())
+        Ok(PodStream::new(fd, local, to, pod.streams())?.served_by(endpoint))
     }
 
     /// Takes a connection that a port of the host accepted.
@@ -170,7 +177,8 @@ impl NodeInner {
     ) {
         let from = SocketAddr::new(self.seen_from_host(target), client.port());
         let source = Source::Fixed(from);
-        let outcome = self.serve(target, Traffic::External, &source, client.ip(), fd, 0).await;
+        let served = self.serve(target, Traffic::External, &source, client.ip(), fd, 0).await;
+        let outcome = served.map(|(reached, _)| reached);
         if let Err(failed) = self.join(outcome, from).await {
             tracing::debug!(service = %target.name, error = %failed.error, "host connection reached no endpoint");
             reset(failed);
@@ -187,12 +195,9 @@ impl NodeInner {
         }
     }
 
-    /// The address under which a pod sees the host: the host's own with policy `Local`, else this node's.
+    /// The address under which a pod sees the host.
     pub(super) fn seen_from_host(&self, target: &Target) -> IpAddr {
-        match target.external_policy {
-            TrafficPolicy::Local => self.fabric().config().host_address,
-            TrafficPolicy::Cluster => self.address(),
-        }
+        self.stance().seen_from_host(target.external_policy)
     }
 
     /// Finds an endpoint of a Service that takes the call; waits a little for newer rules when those that the rules name
@@ -205,7 +210,7 @@ impl NodeInner {
         client: IpAddr,
         mut fd: OwnedFd,
         hops: u8,
-    ) -> Outcome {
+    ) -> Served {
         let mut target = Arc::clone(target);
         let mut generations = self.generations();
         let clock = self.fabric().clock();
@@ -235,10 +240,10 @@ impl NodeInner {
         client: IpAddr,
         mut fd: OwnedFd,
         hops: u8,
-    ) -> Outcome {
+    ) -> Served {
         let endpoints = match target.candidates(traffic) {
             Candidates::Nobody => return failed(network::refused(), fd),
-            Candidates::NoneLocal => return self.drop_silently(fd).await,
+            Candidates::NoneLocal => return Err(self.dropped(fd).await),
             Candidates::Endpoints(endpoints) => endpoints,
         };
         let first = self.choose(target, endpoints, client);
@@ -248,7 +253,7 @@ impl NodeInner {
             match self.dial(Call { fd, from, to: *endpoint, hops }).await {
                 Ok(reached) => {
                     self.remember(target, client, *endpoint);
-                    return Ok(reached);
+                    return Ok((reached, *endpoint));
                 }
                 Err(Failed { error, fd: Some(whole), left }) if may_try_next(&error) => {
                     (last, fd) = (error, whole);
@@ -261,10 +266,10 @@ impl NodeInner {
     }
 
     /// What the caller of a dropped connection sees: nothing, until it gives up.
-    pub(super) async fn drop_silently(&self, fd: OwnedFd) -> Outcome {
+    async fn dropped(&self, fd: OwnedFd) -> Failed {
         let fabric = self.fabric();
         fabric.clock().sleep(fabric.config().connect_timeout).await;
-        failed(network::timed_out(), fd)
+        Failed::new(network::timed_out(), fd)
     }
 
     /// Draws the first endpoint to try: the client's by affinity, else any.
@@ -370,12 +375,11 @@ impl NodeInner {
             let Some(target) = self.node_port(Protocol::Tcp, call.to.port()) else {
                 return failed(network::refused(), call.fd);
             };
-            let source = Source::Fixed(match target.external_policy {
-                TrafficPolicy::Cluster => SocketAddr::new(self.address(), call.from.port()),
-                TrafficPolicy::Local => call.from,
-            });
             let (client, traffic) = (call.from.ip(), Traffic::ExternalFromInside);
-            self.serve(&target, traffic, &source, client, call.fd, call.hops).await
+            let seen = self.stance().seen_through_node_port(target.external_policy, client);
+            let source = Source::Fixed(SocketAddr::new(seen, call.from.port()));
+            let served = self.serve(&target, traffic, &source, client, call.fd, call.hops).await;
+            served.map(|(reached, _)| reached)
         }
         .boxed()
     }
@@ -410,22 +414,18 @@ impl NodeInner {
 
     /// Says where an address leads.
     pub(super) fn route(&self, to: SocketAddr) -> Hop {
-        let (fabric, ip) = (self.fabric(), to.ip());
-        let backends = &fabric.config().host_backends;
-        if let Some(real) = backends.get(&to) {
-            return Hop::Backend(*real);
-        }
-        if backends.keys().any(|address| address.ip() == ip) {
-            return Hop::Closed;
-        }
-        if self.own().owns(ip) || self.pod_cidr().contains(ip) {
-            return Hop::Here;
-        }
-        match self.node_of(ip) {
-            Some(name) if *name == *self.name() => Hop::Here,
-            Some(name) => fabric.way_to(&name),
-            None if leads_outside(fabric, ip) => Hop::Outside,
-            None => Hop::Nowhere,
+        let fabric = self.fabric();
+        match self.stance().way(to, |ip| self.node_of(ip)) {
+            Way::Here => Hop::Here,
+            Way::Node(name) => fabric.way_to(&name),
+            Way::Backend => fabric
+                .config()
+                .host_backends
+                .get(&to)
+                .map_or(Hop::Closed, |real| Hop::Backend(*real)),
+            Way::ClosedBackend => Hop::Closed,
+            Way::Outside => Hop::Outside,
+            Way::Nowhere => Hop::Nowhere,
         }
     }
 }
@@ -434,42 +434,4 @@ impl NodeInner {
 fn may_try_next(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable};
     matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkDown | NetworkUnreachable)
-}
-
-/// Whether an address is outside the cluster and may be dialled there.
-fn leads_outside(fabric: &Fabric, ip: IpAddr) -> bool {
-    let config = fabric.config();
-    let inside = config.virtual_ranges.iter().any(|range| range.contains(ip));
-    config.egress == Egress::Allowed && !inside && is_dialable(ip)
-}
-
-/// The host's own loopback is never dialled for a pod: no pod must reach what listens on 127/8. Nor is what Linux takes
-/// for it ("this network"), nor what is no single machine's address.
-fn is_dialable(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(v4) => !v4.is_loopback() && v4.octets()[0] != 0 && v4.octets()[0] < 224,
-        IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unspecified() && !v6.is_multicast(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_hosts_loopback_is_never_dialled() {
-        let check =
-            |ip: &str, expected| assert_eq!(is_dialable(ip.parse().unwrap()), expected, "{ip}");
-        for ip in
-            ["127.0.0.1", "127.255.0.9", "0.0.0.0", "0.1.2.3", "::1", "::", "::ffff:127.0.0.1"]
-        {
-            check(ip, false);
-        }
-        for ip in ["224.0.0.1", "255.255.255.255", "240.0.0.1", "ff02::1"] {
-            check(ip, false);
-        }
-        for ip in ["8.8.8.8", "10.0.0.1", "169.254.169.254", "2001:db8::1"] {
-            check(ip, true);
-        }
-    }
 }

@@ -33,6 +33,7 @@ use super::{
 use crate::{
     descriptor,
     network::MAX_DATAGRAM,
+    report::{HostListener, HostRefusal},
     rules::{
         Place, Protocol, Reachable, RuleSet, ServicePortName, ServiceRule, Traffic, TrafficPolicy,
     },
@@ -166,6 +167,8 @@ pub(super) struct HostListeners {
     stale: BTreeSet<Key>,
     open: BTreeMap<Key, Opened>,
     refused: BTreeMap<Key, Problem>,
+    /// All that the last update had to tell.
+    problems: Vec<Problem>,
     lock: Option<File>,
 }
 
@@ -243,7 +246,25 @@ impl HostListeners {
             }
         }
         problems.extend(self.refused.values().cloned());
+        self.problems.clone_from(&problems);
         problems
+    }
+
+    /// Tells what is open, and what is refused.
+    pub(super) fn report(&self) -> (Vec<HostListener>, Vec<HostRefusal>) {
+        let open = self.open.iter().map(|((protocol, address), opened)| HostListener {
+            protocol: *protocol,
+            address: *address,
+            service: opened.wanted.service.clone(),
+            node_port: opened.wanted.entry.is_node_port(),
+            open: opened.wanted.open,
+        });
+        let refused = self.problems.iter().map(|problem| HostRefusal {
+            service: problem.service.clone(),
+            reason: problem.reason.clone(),
+            message: problem.message.clone(),
+        });
+        (open.collect(), refused.collect())
     }
 
     /// Closes everything.

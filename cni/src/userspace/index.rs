@@ -18,11 +18,12 @@ use crate::{
         NodeRoute, Place, Protocol, Reachable, RuleDelta, RuleSet, ServicePortName, ServiceRule,
         Traffic, TrafficPolicy,
     },
+    stance::Identity,
 };
 
 /// Answers "what is this address" from one rule set, as one node sees it.
 #[derive(Default)]
-pub(super) struct Index {
+pub(crate) struct Index {
     node: String,
     zone: Option<String>,
     targets: HashMap<ServicePortName, Arc<Target>>,
@@ -59,10 +60,10 @@ impl Claim {
 }
 
 /// A Service port and who serves it, from this node.
-pub(super) struct Target {
-    pub(super) name: ServicePortName,
-    pub(super) affinity: Option<Duration>,
-    pub(super) external_policy: TrafficPolicy,
+pub(crate) struct Target {
+    pub(crate) name: ServicePortName,
+    pub(crate) affinity: Option<Duration>,
+    pub(crate) external_policy: TrafficPolicy,
     source_ranges: Box<[Cidr]>,
     internal: Candidates,
     external: Candidates,
@@ -73,14 +74,14 @@ pub(super) struct Target {
 
 /// [`Reachable`], with nothing but the addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Candidates {
+pub(crate) enum Candidates {
     Endpoints(Box<[SocketAddr]>),
     NoneLocal,
     Nobody,
 }
 
 /// What an address is to somebody inside the cluster.
-pub(super) enum Lookup {
+pub(crate) enum Lookup {
     /// A Service port.
     Service(Arc<Target>, Traffic),
     /// An address of Services, but none has this port: refused, as kube-proxy's nftables mode does.
@@ -113,7 +114,7 @@ impl Target {
         }
     }
 
-    pub(super) fn candidates(&self, traffic: Traffic) -> &Candidates {
+    pub(crate) fn candidates(&self, traffic: Traffic) -> &Candidates {
         match traffic {
             Traffic::Internal => &self.internal,
             Traffic::External => &self.external,
@@ -122,13 +123,13 @@ impl Target {
     }
 
     /// Whether a conversation with this endpoint may go on: connection tracking's question.
-    pub(super) fn still_serves(&self, endpoint: SocketAddr) -> bool {
+    pub(crate) fn still_serves(&self, endpoint: SocketAddr) -> bool {
         self.serving.contains(&endpoint)
     }
 }
 
 impl Index {
-    pub(super) fn new(rules: &RuleSet, node: &str) -> Self {
+    pub(crate) fn new(rules: &RuleSet, node: &str) -> Self {
         let mut index = Self { node: node.to_owned(), ..Self::default() };
         index.set_nodes(rules);
         for (name, rule) in &rules.services {
@@ -138,7 +139,7 @@ impl Index {
     }
 
     /// Makes the change of `rules` that has just been made to them; `old` has the rules that it replaced.
-    pub(super) fn apply(&mut self, rules: &RuleSet, old: &RuleDelta) {
+    pub(crate) fn apply(&mut self, rules: &RuleSet, old: &RuleDelta) {
         if !old.nodes.is_empty() {
             let zone = self.zone.take();
             self.set_nodes(rules);
@@ -208,7 +209,7 @@ impl Index {
     }
 
     /// Says what `to` is to the client at `from`.
-    pub(super) fn lookup(&self, protocol: Protocol, from: IpAddr, to: SocketAddr) -> Lookup {
+    pub(crate) fn lookup(&self, protocol: Protocol, from: IpAddr, to: SocketAddr) -> Lookup {
         match self.virtuals.get(&(protocol, to)).and_then(|claims| claims.first()) {
             Some(claim) if !claim.admits(&[from]) => Lookup::Forbidden,
             Some(claim) => Lookup::Service(Arc::clone(&claim.target), claim.traffic),
@@ -219,24 +220,38 @@ impl Index {
 
     /// Whether an address of the loopback network is a load balancer's: on the host it is real, for pods it is a Service's
     /// like any other. `127.0.0.1` is always their own.
-    pub(super) fn is_balancer_on_loopback(&self, ip: IpAddr) -> bool {
+    fn is_balancer_on_loopback(&self, ip: IpAddr) -> bool {
         ip.is_loopback()
             && ip != std::net::Ipv4Addr::LOCALHOST
             && self.virtual_ips.contains_key(&ip)
     }
 
+    /// Whether traffic of a sandbox to `ip` stays in it.
+    pub(crate) fn is_private(&self, of: &Identity, ip: IpAddr) -> bool {
+        of.is_private(ip) && !self.is_balancer_on_loopback(ip)
+    }
+
+    /// The address from which a sandbox calls `ip`, as itself sees it.
+    pub(crate) fn local_towards(&self, of: &Identity, ip: IpAddr) -> IpAddr {
+        if ip.is_loopback() && !self.is_private(of, ip) {
+            of.source_towards(ip)
+        } else {
+            of.local_towards(ip)
+        }
+    }
+
     /// Returns a Service port as it is now.
-    pub(super) fn target(&self, name: &ServicePortName) -> Option<Arc<Target>> {
+    pub(crate) fn target(&self, name: &ServicePortName) -> Option<Arc<Target>> {
         self.targets.get(name).cloned()
     }
 
-    pub(super) fn node_port(&self, protocol: Protocol, port: u16) -> Option<Arc<Target>> {
+    pub(crate) fn node_port(&self, protocol: Protocol, port: u16) -> Option<Arc<Target>> {
         let claims = self.node_ports.get(&(protocol, port))?;
         claims.first().map(|claim| Arc::clone(&claim.target))
     }
 
     /// Returns whose load balancer or external address `to` is, if this client from outside may use it.
-    pub(super) fn virtual_address(
+    pub(crate) fn virtual_address(
         &self,
         protocol: Protocol,
         client: &[IpAddr],
@@ -247,7 +262,7 @@ impl Index {
     }
 
     /// Returns the node that has an address or the pod range around it.
-    pub(super) fn node_of(&self, ip: IpAddr) -> Option<Arc<str>> {
+    pub(crate) fn node_of(&self, ip: IpAddr) -> Option<Arc<str>> {
         let by_range = || {
             let ranges = self.prefixes.iter().filter_map(|prefix| Cidr::new(ip, *prefix));
             ranges.filter_map(|range| self.nodes_by_range.get(&range)).next()
@@ -256,7 +271,7 @@ impl Index {
     }
 
     /// Returns the zone of this node.
-    pub(super) fn zone(&self) -> Option<&str> {
+    pub(crate) fn zone(&self) -> Option<&str> {
         self.zone.as_deref()
     }
 }

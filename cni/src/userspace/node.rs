@@ -7,6 +7,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use parking_lot::{Mutex, RwLock};
@@ -27,7 +28,9 @@ use crate::{
     cidr::Cidr,
     ipam::{Ipam, IpamError},
     network::{Sandbox, SandboxIdentity, Shaper},
+    report::{Listening, NodeReport, PodReport},
     rules::{Place, Protocol, RuleDelta, RuleSet, ServicePortName},
+    stance::Stance,
 };
 
 /// What a node's network is made with.
@@ -127,6 +130,8 @@ pub struct ActiveRules {
 struct Programmed {
     active: ActiveRules,
     index: Index,
+    /// When they last changed.
+    at: Option<Duration>,
 }
 
 /// A node's network. Clones are the same node.
@@ -136,6 +141,7 @@ pub struct Node(Arc<NodeInner>);
 pub(super) struct NodeInner {
     fabric: Fabric,
     config: NodeConfig,
+    stance: Stance,
     boot_id: String,
     /// Written for the moment of a change only; who reads never waits for long.
     programmed: RwLock<Programmed>,
@@ -161,10 +167,11 @@ struct Pods {
 impl NodeInner {
     pub(super) fn new(fabric: Fabric, config: NodeConfig) -> Result<Arc<Self>, IpamError> {
         let ipam = Ipam::open(config.pod_cidr, config.checkpoint.clone())?;
-        let addresses = vec![config.address, ipam.gateway(), fabric.config().host_address];
+        let stance = fabric.config().stance(&config);
         let cancelled = fabric.cancellation().child_token();
         Ok(Arc::new_cyclic(|node: &Weak<Self>| Self {
-            own: PodNet::of_node(node.clone(), addresses, config.pod_cidr),
+            own: PodNet::new(node.clone(), stance.own()),
+            stance,
             fabric,
             config,
             boot_id: new_boot_id(),
@@ -188,6 +195,10 @@ impl NodeInner {
         &self.config.name
     }
 
+    pub(super) fn stance(&self) -> &Stance {
+        &self.stance
+    }
+
     pub(super) fn address(&self) -> IpAddr {
         self.config.address
     }
@@ -207,16 +218,12 @@ impl NodeInner {
 
     /// Whether traffic to `ip` stays in a sandbox of this node.
     pub(super) fn is_private(&self, pod: &PodNet, ip: IpAddr) -> bool {
-        pod.is_private(ip) && !self.programmed.read().index.is_balancer_on_loopback(ip)
+        self.programmed.read().index.is_private(pod.identity(), ip)
     }
 
     /// The address from which a sandbox of this node calls `ip`, as itself sees it.
     pub(super) fn local_towards(&self, pod: &PodNet, ip: IpAddr) -> IpAddr {
-        if ip.is_loopback() && !self.is_private(pod, ip) {
-            pod.source_towards(ip)
-        } else {
-            pod.local_towards(ip)
-        }
+        self.programmed.read().index.local_towards(pod.identity(), ip)
     }
 
     /// Returns a Service port as it is now.
@@ -355,7 +362,7 @@ impl Node {
             return Ok(sandbox.clone());
         }
         let ip = ipam.allocate(&spec.id)?;
-        let pod = PodNet::of_pod(Arc::downgrade(&self.0), ip, self.pod_cidr());
+        let pod = PodNet::new(Arc::downgrade(&self.0), self.0.stance.pod(ip));
         let identity = SandboxIdentity {
             id: spec.id.clone(),
             namespace: spec.namespace,
@@ -447,6 +454,44 @@ impl Node {
         self.0.programmed.read().active.clone()
     }
 
+    /// Tells all that decides where a connection goes.
+    pub async fn report(&self) -> NodeReport {
+        let node = &*self.0;
+        let (host, refused) = node.host.lock().await.report();
+        let now = node.fabric().clock().monotonic();
+        let programmed = node.programmed.read();
+        let Programmed { active, index, at } = &*programmed;
+        let affinity = node.affinity.list(|service, at| {
+            let timeout = index.target(service).and_then(|target| target.affinity);
+            timeout.is_some_and(|timeout| now.saturating_sub(at) < timeout)
+        });
+        NodeReport {
+            stance: node.stance.clone(),
+            boot_id: node.boot_id.clone(),
+            generation: active.generation,
+            programmed_seconds_ago: at.map(|at| now.saturating_sub(at).as_secs()),
+            rules: active.rules.clone(),
+            pods: self.pods_report(),
+            listening: node.own.listening().into_iter().map(listening).collect(),
+            host,
+            refused,
+            affinity,
+            addresses: node.ipam.lock().usage(),
+        }
+    }
+
+    fn pods_report(&self) -> Vec<PodReport> {
+        let pods = self.0.pods.read();
+        let report = |(sandbox, pod): &(Sandbox, Arc<PodNet>)| {
+            let SandboxIdentity { id, namespace, name, ip, .. } = sandbox.identity().clone();
+            let listening = pod.listening().into_iter().map(listening).collect();
+            PodReport { namespace, name, uid: id, ip, listening }
+        };
+        let mut all: Vec<PodReport> = pods.by_id.values().map(report).collect();
+        all.sort_by_key(|pod| pod.ip);
+        all
+    }
+
     /// Returns the generation of the rules in force.
     #[must_use]
     pub fn generation(&self) -> u64 {
@@ -467,21 +512,23 @@ impl Node {
     ) -> Result<Vec<Problem>, ApplyError> {
         let node = &*self.0;
         let mut host = node.host.lock().await;
+        let now = node.fabric().clock().monotonic();
         let replaced = match change {
             RuleChange::Full(rules) => {
                 let index = Index::new(&rules, self.name());
                 let active = ActiveRules { generation, rules };
-                let former =
-                    std::mem::replace(&mut *node.programmed.write(), Programmed { active, index });
+                let new = Programmed { active, index, at: Some(now) };
+                let former = std::mem::replace(&mut *node.programmed.write(), new);
                 node.programmed.read().active.rules.diff(&former.active.rules)
             }
             RuleChange::Delta { base, delta } => {
                 let mut programmed = node.programmed.write();
-                let Programmed { active, index } = &mut *programmed;
+                let Programmed { active, index, at } = &mut *programmed;
                 if active.generation != base {
                     return Err(ApplyError::StaleBase { have: active.generation, base });
                 }
                 active.generation = generation;
+                *at = Some(now);
                 let replaced = active.rules.apply(delta);
                 index.apply(&active.rules, &replaced);
                 replaced
@@ -530,6 +577,10 @@ impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Node").field("config", &self.0.config).finish_non_exhaustive()
     }
+}
+
+fn listening((protocol, address): (Protocol, SocketAddr)) -> Listening {
+    Listening { protocol, address }
 }
 
 /// Makes an id in the form of `/proc/sys/kernel/random/boot_id`.

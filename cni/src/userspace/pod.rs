@@ -21,12 +21,12 @@ use super::{
     sys,
 };
 use crate::{
-    cidr::Cidr,
     network::{
         self, Incoming, Interface, PodListener, PodStream, PodUdpSocket, SandboxNetwork,
         StreamRegistry,
     },
     rules::Protocol,
+    stance::Identity,
 };
 
 /// Connections that wait for `accept` before callers have to wait.
@@ -37,31 +37,15 @@ const DATAGRAM_QUEUE: usize = 1024;
 /// A sandbox of one node: a pod's, or the node's own.
 pub(super) struct PodNet {
     node: Weak<NodeInner>,
-    /// Its addresses; the first is what others see. The node's own has its InternalIP, the gateway of its pods, and
-    /// the address that stands for the host.
-    addresses: Vec<IpAddr>,
-    pod_cidr: Cidr,
-    is_node: bool,
+    identity: Identity,
     ports: Mutex<PortTable>,
     streams: Arc<StreamRegistry>,
 }
 
 impl PodNet {
-    pub(super) fn of_pod(node: Weak<NodeInner>, address: IpAddr, pod_cidr: Cidr) -> Arc<Self> {
-        Arc::new(Self::new(node, vec![address], pod_cidr, false))
-    }
-
-    pub(super) fn of_node(
-        node: Weak<NodeInner>,
-        addresses: Vec<IpAddr>,
-        pod_cidr: Cidr,
-    ) -> Arc<Self> {
-        Arc::new(Self::new(node, addresses, pod_cidr, true))
-    }
-
-    fn new(node: Weak<NodeInner>, addresses: Vec<IpAddr>, pod_cidr: Cidr, is_node: bool) -> Self {
+    pub(super) fn new(node: Weak<NodeInner>, identity: Identity) -> Arc<Self> {
         let (ports, streams) = (Mutex::default(), Arc::default());
-        Self { node, addresses, pod_cidr, is_node, ports, streams }
+        Arc::new(Self { node, identity, ports, streams })
     }
 
     fn node(&self) -> io::Result<Arc<NodeInner>> {
@@ -72,29 +56,20 @@ impl PodNet {
         &self.streams
     }
 
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     pub(super) fn owns(&self, ip: IpAddr) -> bool {
-        self.addresses.contains(&ip)
+        self.identity.owns(ip)
     }
 
-    /// Whether traffic to `ip` never leaves the sandbox. (A node's own addresses have node ports: that needs routing.)
     pub(super) fn is_private(&self, ip: IpAddr) -> bool {
-        ip.is_loopback() || (!self.is_node && self.owns(ip))
+        self.identity.is_private(ip)
     }
 
-    /// The address that this sandbox calls from, as itself sees it.
-    pub(super) fn local_towards(&self, ip: IpAddr) -> IpAddr {
-        if ip.is_loopback() || self.owns(ip) { ip } else { self.source_towards(ip) }
-    }
-
-    /// The address that `ip` sees: the pod's own; the gateway for what comes from the node to its own pods, and for a
-    /// pod that reaches itself through a Service (or it would answer itself directly).
     pub(super) fn source_towards(&self, ip: IpAddr) -> IpAddr {
-        let gateway = || self.pod_cidr.nth(1).unwrap_or(self.addresses[0]);
-        match self.is_node {
-            true if self.pod_cidr.contains(ip) => gateway(),
-            false if self.owns(ip) => gateway(),
-            _ => self.addresses[0],
-        }
+        self.identity.source_towards(ip)
     }
 
     pub(super) fn next_source_port(&self) -> io::Result<u16> {
@@ -206,7 +181,7 @@ pub(super) struct PodNetwork(pub(super) Arc<PodNet>);
 #[async_trait]
 impl SandboxNetwork for PodNetwork {
     fn interfaces(&self) -> Vec<Interface> {
-        let pod = &self.0;
+        let pod = &self.0.identity;
         let mac = match pod.addresses[0] {
             IpAddr::V4(v4) => {
                 let [a, b, c, d] = v4.octets();

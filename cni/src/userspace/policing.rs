@@ -68,11 +68,7 @@ impl NodeInner {
             if !rules.policed.contains_key(&pod) {
                 return true;
             }
-            let gateway = || self.pod_cidr().nth(1) == Some(peer);
-            let of_node = || direction == Direction::Egress && self.own().owns(peer);
-            peer == pod
-                || gateway()
-                || of_node()
+            self.stance().exemption(direction, pod, peer).is_some()
                 || rules.verdict(direction, pod, peer, protocol, destination).admits()
         })
     }

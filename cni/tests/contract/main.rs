@@ -6,6 +6,7 @@ mod ends;
 mod host;
 mod life;
 mod policies;
+mod trace;
 mod world;
 
 use std::io::ErrorKind;

@@ -7,6 +7,8 @@
 //! | [`launcher`] | `kube-mini` as a user types it: the documents' commands, down and up, clusters side by side |
 //! | [`commands`], [`kubectl`] | kubectl-mini against the real kubectl ([`alike`] compares), and what it alone can |
 //! | [`clients`] | client libraries of other languages |
+//! | [`trace`] | `trace` and `node rules` against what really happens |
+//! | [`doctor`] | what is broken is found as what it is |
 //! | [`traffic`] | who reaches whom, and as whom |
 //! | [`rollouts`] | updates and scaling under load lose no request |
 //! | [`load_balancer`] | Services of type LoadBalancer, from the host and from pods |
@@ -49,6 +51,7 @@ mod consistency;
 mod controllers;
 mod custom_resources;
 mod dns;
+mod doctor;
 mod documents;
 mod durability;
 mod full_disk;
@@ -72,4 +75,5 @@ mod side_by_side;
 mod streams;
 mod support;
 mod time;
+mod trace;
 mod traffic;

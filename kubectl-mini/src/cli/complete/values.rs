@@ -53,6 +53,7 @@ const ARGUMENTS: &[(&str, Arguments)] = &[
     ("cordon", Arguments::One("nodes")),
     ("delete", Arguments::Objects),
     ("describe", Arguments::Objects),
+    ("doctor", Arguments::ObjectsOf(&["service", "ingress", "pod", "node"])),
     ("drain", Arguments::One("nodes")),
     ("edit", Arguments::Objects),
     ("exec", Arguments::Pods),
@@ -70,6 +71,7 @@ const ARGUMENTS: &[(&str, Arguments)] = &[
     ("get", Arguments::Objects),
     ("label", Arguments::Objects),
     ("logs", Arguments::Pods),
+    ("node rules", Arguments::One("nodes")),
     ("patch", Arguments::Objects),
     ("port-forward", Arguments::Pods),
     ("rollout history", Arguments::ObjectsOf(ROLLED_OUT)),
@@ -97,6 +99,7 @@ const ARGUMENTS: &[(&str, Arguments)] = &[
     ("taint", Arguments::ObjectsOf(&["node"])),
     ("top node", Arguments::One("nodes")),
     ("top pod", Arguments::One("pods")),
+    ("trace", Arguments::Pods),
     ("uncordon", Arguments::One("nodes")),
 ];
 
@@ -162,6 +165,7 @@ impl Values<'_> {
             "context" => starting(self.entries(Entry::Context), start),
             "cluster" => starting(self.entries(Entry::Cluster), start),
             "user" => starting(self.entries(Entry::User), start),
+            "protocol" if self.command == "trace" => among(&["tcp", "udp"], start),
             "container" => starting(self.containers().await, start),
             "filename" => {
                 let directive = Directive { extensions: true, ..Directive::DEFAULT };
@@ -172,6 +176,9 @@ impl Values<'_> {
                 match self.command.as_str() {
                     "get" => words.extend(FORMATS_OF_GET),
                     "version" | "edit" => words = vec!["json", "yaml"],
+                    "trace" => words = vec!["json", "mermaid"],
+                    "doctor" => words = vec!["json"],
+                    "node rules" => words = vec!["iptables-save", "json", "nft"],
                     _ => {}
                 }
                 among(&words, start)
