@@ -120,7 +120,8 @@ impl std::fmt::Debug for Watcher {
 /// The chain, with all that it needs.
 pub struct Handler {
     deps: Arc<StoreDeps>,
-    stores: HashMap<(&'static str, &'static str), Arc<Store>>,
+    /// By group, version and plural: another version of a kind is another kind.
+    stores: HashMap<(&'static str, &'static str, &'static str), Arc<Store>>,
     authorizer: Arc<Authorizer>,
     /// Who holds which token.
     pub(crate) accounts: Arc<Accounts>,
@@ -149,7 +150,8 @@ impl Handler {
             .into_iter()
             .map(|strategy| {
                 let info = strategy.resource();
-                ((info.group, info.resource), Arc::new(Store::new(strategy, deps.clone())))
+                let names = (info.group, info.version, info.resource);
+                (names, Arc::new(Store::new(strategy, deps.clone())))
             })
             .collect();
         Self {
@@ -316,7 +318,7 @@ impl Handler {
     }
 
     fn store(&self, info: &'static ResourceInfo) -> Result<Arc<Store>, Status> {
-        match self.stores.get(&(info.group, info.resource)) {
+        match self.stores.get(&(info.group, info.version, info.resource)) {
             Some(store) => Ok(store.clone()),
             None => self.definitions.store(info).ok_or_else(Status::resource_not_found),
         }

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use apimachinery::{
     object::Object,
     resource::{
-        ResourceInfo,
+        self, ResourceInfo,
         dynamic::{Description, Subresource, intern},
     },
     time::Time,
@@ -70,9 +70,16 @@ impl Definition {
         self.conditions.iter().any(|(name, holds)| name == condition && *holds)
     }
 
-    /// Whether its kind is served.
+    /// Whether its kind is served. One that is built in never is by a definition, whatever its conditions say: rights are
+    /// told by group and resource, and other versions of a kind would go around the checks of the kind itself.
     pub(crate) fn is_served(&self) -> bool {
-        self.is("NamesAccepted") || self.is("Established")
+        (self.is("NamesAccepted") || self.is("Established")) && !self.is_built_in()
+    }
+
+    /// Whether a resource of its group and plural is built in and served.
+    fn is_built_in(&self) -> bool {
+        let plural = self.spec["names"]["plural"].as_str().unwrap_or_default();
+        resource::served().any(|info| info.group == self.group() && info.resource == plural)
     }
 
     /// The resource of a version.

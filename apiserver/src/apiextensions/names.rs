@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use apimachinery::{object::Object, time::Time};
+use apimachinery::{object::Object, resource, time::Time};
 use serde_json::{Value, json};
 
 use super::definition::{Definition, set_condition};
 
-/// Names that other definitions of a group hold.
+/// Names that other definitions of a group hold, and the kinds that are built into it.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     resources: BTreeSet<String>,
@@ -15,12 +15,17 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    /// The names that all but one definition of its group hold.
+    /// The names in its group that are not for this definition: those of other definitions, and of what is built in.
     pub(crate) fn by_others<'d>(
         of: &Definition,
         all: impl IntoIterator<Item = &'d Definition>,
     ) -> Self {
         let mut taken = Self::default();
+        for info in resource::served().filter(|info| info.group == of.group()) {
+            let names = [&[info.resource, info.singular], info.short_names].concat();
+            taken.resources.extend(names.into_iter().map(ToOwned::to_owned));
+            taken.kinds.extend([info.kind.to_owned(), info.list_kind()]);
+        }
         for other in all {
             if other.group() == of.group() && other.uid != of.uid {
                 let text = |name: &str| other.accepted[name].as_str().map(ToOwned::to_owned);

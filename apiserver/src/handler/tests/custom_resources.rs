@@ -419,3 +419,64 @@ async fn names_are_given_once() {
     };
     until(&chain, served).await;
 }
+
+/// A definition of another version of a kind that is built in.
+fn of_cluster_roles() -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "clusterroles.rbac.authorization.k8s.io",
+            "annotations": {"api-approved.kubernetes.io": "unapproved, a test"}},
+        "spec": {
+            "group": "rbac.authorization.k8s.io", "scope": "Cluster",
+            "names": {"plural": "clusterroles", "kind": "ClusterRole"},
+            "versions": [{"name": "v1beta1", "served": true, "storage": true, "schema": {"openAPIV3Schema":
+                {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}],
+        },
+    })
+}
+
+#[tokio::test]
+async fn a_kind_that_is_built_in_cannot_be_defined_once_more() {
+    let (chain, _shutdown) = following().await;
+    chain.create(DEFINITIONS, of_cluster_roles()).await.unwrap();
+    let stored = chain.get(DEFINITIONS, "clusterroles.rbac.authorization.k8s.io").await.unwrap();
+    assert_eq!(
+        condition(&stored, "NamesAccepted"),
+        "False ListKindConflict: \"ClusterRoleList\" is already in use"
+    );
+    assert_eq!(condition(&stored, "Established"), "False NotAccepted: not all names are accepted");
+    let group = "rbac.authorization.k8s.io";
+    assert!(chain.handler.find(group, "v1beta1", "clusterroles").is_none());
+    assert!(chain.handler.find(group, "v1", "clusterroles").is_some());
+}
+
+#[tokio::test]
+async fn another_version_of_a_built_in_kind_does_not_reach_its_store_nor_its_rights() {
+    let (chain, _shutdown) = following().await;
+    let other =
+        apimachinery::resource::dynamic::intern(&apimachinery::resource::dynamic::Description {
+            group: "rbac.authorization.k8s.io".into(),
+            version: "v1beta1".into(),
+            kind: "ClusterRole".into(),
+            resource: "clusterroles".into(),
+            singular: "clusterrole".into(),
+            verbs: vec!["create".into()],
+            ..Default::default()
+        });
+    let role = json!({"metadata": {"name": "mine"},
+        "rules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]});
+    let refused = chain.create(other, role.clone()).await.unwrap_err();
+    assert_eq!(refused.code, 404);
+    // Were it served, nobody could grant by it what they do not hold.
+    let mut context = chain.context(Verb::Create, other, "");
+    context.user = user("eve", &[]);
+    let role = Object::from_slice(role.to_string().as_bytes()).unwrap();
+    let refused = chain.handler.authorizer.check_grant(&context, &role, None).unwrap_err();
+    assert!(refused.starts_with("user \"eve\" (groups=[]) is attempting to grant"), "{refused}");
+    // Nor is one that an older server has established.
+    let mut established = of_cluster_roles();
+    established["status"] = json!({"acceptedNames": established["spec"]["names"],
+        "conditions": [{"type": "Established", "status": "True"}]});
+    let object = Object::from_slice(established.to_string().as_bytes()).unwrap();
+    assert!(!crate::apiextensions::definition::Definition::of(&object).is_served());
+}
