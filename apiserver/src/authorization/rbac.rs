@@ -177,69 +177,90 @@ impl UserRules {
 /// Name and groups.
 type UserKey = (String, Vec<String>);
 
+/// A refusal names no more missing rules than this.
+const MAX_MISSING: usize = 500;
+/// Rules are taken apart into no more pieces than this: one for each verb with each group, resource and name.
+const MAX_PIECES: usize = 200_000;
+
 impl UserRules {
-    /// What of the wanted rules the user does not hold in a namespace ("" for the whole cluster), in small pieces.
-    #[must_use]
-    pub fn missing(&self, namespace: &str, wanted: &[PolicyRule]) -> Vec<PolicyRule> {
+    /// What of the wanted rules the user does not hold in a namespace ("" for the whole cluster), in small pieces; of very
+    /// many the first.
+    ///
+    /// # Errors
+    /// Rules that no rule of the user covers as a whole, and that are too many to be compared piece by piece.
+    pub fn missing(
+        &self,
+        namespace: &str,
+        wanted: &[PolicyRule],
+    ) -> Result<Vec<PolicyRule>, String> {
         let held: Vec<&PolicyRule> = self.rules(namespace).collect();
-        let mut missing: Vec<PolicyRule> = Vec::new();
-        for piece in wanted.iter().flat_map(pieces) {
-            if held.iter().any(|rule| rule.covers(&piece)) {
-                continue;
-            }
-            let same = missing.iter_mut().find(|other| {
-                (
-                    &other.api_groups,
-                    &other.resources,
-                    &other.resource_names,
-                    &other.non_resource_urls,
-                ) == (
-                    &piece.api_groups,
-                    &piece.resources,
-                    &piece.resource_names,
-                    &piece.non_resource_urls,
-                )
-            });
-            match same {
-                Some(other) => other.verbs.extend(piece.verbs),
-                None => missing.push(piece),
-            }
+        let open: Vec<&PolicyRule> =
+            wanted.iter().filter(|rule| !held.iter().any(|own| own.covers(rule))).collect();
+        let pieces = open.iter().map(|rule| rule.pieces()).fold(0, usize::saturating_add);
+        if pieces > MAX_PIECES {
+            return Err(format!(
+                "the rules stand for {pieces} combinations of verbs, groups, resources and names: more than {MAX_PIECES} cannot be compared with what the user holds"
+            ));
         }
-        missing
+        let mut missing = Vec::new();
+        for rule in open {
+            if missing.len() >= MAX_MISSING {
+                break;
+            }
+            rule.missing_in(&held, &mut missing);
+        }
+        Ok(missing)
     }
 }
 
-/// A rule cut up: each piece has one verb, and one group and resource (and name) or one path.
-fn pieces(rule: &PolicyRule) -> Vec<PolicyRule> {
-    let one = |text: &String| vec![text.clone()];
-    let mut pieces = Vec::new();
-    for verb in &rule.verbs {
-        for group in &rule.api_groups {
-            for resource in &rule.resources {
-                let base = PolicyRule {
-                    verbs: one(verb),
-                    api_groups: one(group),
-                    resources: one(resource),
-                    ..PolicyRule::default()
-                };
-                if rule.resource_names.is_empty() {
-                    pieces.push(base);
-                } else {
-                    pieces.extend(
-                        rule.resource_names
-                            .iter()
-                            .map(|name| PolicyRule { resource_names: one(name), ..base.clone() }),
-                    );
+impl PolicyRule {
+    /// How many pieces it is taken apart into.
+    fn pieces(&self) -> usize {
+        let resources =
+            [self.api_groups.len(), self.resources.len(), self.resource_names.len().max(1)]
+                .into_iter()
+                .fold(1, usize::saturating_mul);
+        self.verbs.len().saturating_mul(resources.saturating_add(self.non_resource_urls.len()))
+    }
+
+    /// Adds the pieces of this rule that no held rule covers: the verbs of a resource together, those of a path apart.
+    fn missing_in(&self, held: &[&Self], missing: &mut Vec<Self>) {
+        let one = |text: &String| vec![text.clone()];
+        let not_held = |piece: &Self| !held.iter().any(|rule| rule.covers(piece));
+        let names: Vec<Vec<String>> = match self.resource_names.as_slice() {
+            [] => vec![Vec::new()],
+            names => names.iter().map(one).collect(),
+        };
+        for group in &self.api_groups {
+            for resource in &self.resources {
+                for name in &names {
+                    let mut piece = Self {
+                        api_groups: one(group),
+                        resources: one(resource),
+                        resource_names: name.clone(),
+                        ..Self::default()
+                    };
+                    let lacking = self.verbs.iter().filter(|verb| {
+                        piece.verbs = one(verb);
+                        not_held(&piece)
+                    });
+                    piece.verbs = lacking.cloned().collect();
+                    if !piece.verbs.is_empty() && missing.len() < MAX_MISSING {
+                        missing.push(piece);
+                    }
                 }
             }
         }
-        pieces.extend(rule.non_resource_urls.iter().map(|url| PolicyRule {
-            verbs: one(verb),
-            non_resource_urls: one(url),
-            ..PolicyRule::default()
-        }));
+        for verb in &self.verbs {
+            for url in &self.non_resource_urls {
+                let piece =
+                    Self { verbs: one(verb), non_resource_urls: one(url), ..Self::default() };
+                if not_held(&piece) && missing.len() < MAX_MISSING {
+                    missing.push(piece);
+                }
+            }
+        }
     }
-    pieces
 }
 
 impl PolicyRule {
@@ -526,7 +547,7 @@ mod tests {
         let check =
             |user: &UserInfo, namespace: &str, rule: serde_json::Value, missing: &[&str]| {
                 let wanted: Vec<PolicyRule> = parse(json!([rule]));
-                let found = index.rules_of(user).missing(namespace, &wanted);
+                let found = index.rules_of(user).missing(namespace, &wanted).unwrap();
                 assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), missing);
             };
         let dev = user("dan", &["devs"]);
@@ -564,5 +585,24 @@ mod tests {
             json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}),
             &[r#"{APIGroups:[""], Resources:["pods"], Verbs:["get"]}"#],
         );
+    }
+
+    #[test]
+    fn a_rule_of_billions_of_combinations_is_not_taken_apart() {
+        let index = index();
+        let many: Vec<String> = (0..300).map(|n| format!("word-{n}")).collect();
+        let rule =
+            json!({"verbs": many, "apiGroups": many, "resources": many, "resourceNames": many});
+        let wanted: Vec<PolicyRule> = parse(json!([rule]));
+        let user = |name: &str| UserInfo { name: name.into(), ..UserInfo::default() };
+        let refused = index.rules_of(&user("ann")).missing("a", &wanted).unwrap_err();
+        assert!(refused.starts_with("the rules stand for 8100000000 combinations"), "{refused}");
+        // Whoever holds all of it by one rule may grant it.
+        let bot = index.rules_of(&user("system:serviceaccount:a:bot"));
+        assert_eq!(bot.missing("a", &wanted), Ok(Vec::new()));
+        // What can be compared is, and of the missing the first are told.
+        let few: Vec<PolicyRule> =
+            parse(json!([{"verbs": ["get"], "apiGroups": many, "resources": many}]));
+        assert_eq!(index.rules_of(&user("ann")).missing("a", &few).unwrap().len(), MAX_MISSING);
     }
 }

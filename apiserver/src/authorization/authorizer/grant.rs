@@ -5,9 +5,13 @@
 //! garbage collector changes is let through; any other is checked whole, for a label alone can put a role's rules into an
 //! aggregated one. An `aggregationRule` can gather anything: it needs every right there is.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use apimachinery::{field::go_quote, object::Object, resource};
+use apimachinery::{
+    field::go_quote,
+    object::Object,
+    resource::{self, ResourceInfo},
+};
 
 use super::Authorizer;
 use crate::{
@@ -31,9 +35,11 @@ impl Authorizer {
         old: Option<&Object>,
     ) -> Result<(), String> {
         let (user, info) = (&context.user, context.resource);
-        let is_role = [&resource::ROLES, &resource::CLUSTER_ROLES].contains(&info);
-        let is_binding =
-            [&resource::ROLE_BINDINGS, &resource::CLUSTER_ROLE_BINDINGS].contains(&info);
+        // Whatever the version: rights name group and resource.
+        let is =
+            |other: &ResourceInfo| (info.group, info.resource) == (other.group, other.resource);
+        let is_role = is(&resource::ROLES) || is(&resource::CLUSTER_ROLES);
+        let is_binding = is(&resource::ROLE_BINDINGS) || is(&resource::CLUSTER_ROLE_BINDINGS);
         if !(is_role || is_binding) || user.groups.iter().any(|group| group == MASTERS) {
             return Ok(());
         }
@@ -62,14 +68,14 @@ impl Authorizer {
                 .cloned()
                 .ok_or_else(|| format!("{resource}.{group} \"{name}\" not found"))?
         } else {
-            rules(object)
+            rules(object)?
         };
-        let missing = held.missing(namespace, &wanted);
+        let missing = held.missing(namespace, &wanted)?;
         if !missing.is_empty() {
             return Err(refusal(user, &missing));
         }
         if aggregates(object) || old.is_some_and(aggregates) {
-            let lacks = !held.missing(namespace, &everything()).is_empty();
+            let lacks = !held.missing(namespace, &everything())?.is_empty();
             if lacks {
                 return Err("must have cluster-admin privileges to use the aggregationRule".into());
             }
@@ -91,12 +97,12 @@ fn aggregates(role: &Object) -> bool {
     !role.get_list(&["aggregationRule", "clusterRoleSelectors"]).is_empty()
 }
 
-fn rules(role: &Object) -> Arc<[PolicyRule]> {
-    let rules = role.get(&["rules"]).cloned();
-    rules
-        .and_then(|rules| serde_json::from_value::<Vec<PolicyRule>>(rules).ok())
-        .unwrap_or_default()
-        .into()
+/// A role's rules; those that cannot be read are not taken for none.
+fn rules(role: &Object) -> Result<Arc<[PolicyRule]>, String> {
+    let rules = role.get(&["rules"]).cloned().unwrap_or_default();
+    serde_json::from_value::<Option<Vec<PolicyRule>>>(rules)
+        .map(|rules| rules.unwrap_or_default().into())
+        .map_err(|error| format!("the rules cannot be read: {error}"))
 }
 
 /// Every right that there is.
@@ -110,11 +116,31 @@ fn everything() -> [PolicyRule; 2] {
 
 fn refusal(user: &UserInfo, missing: &[impl ToString]) -> String {
     let quoted: Vec<String> = user.groups.iter().map(|group| go_quote(group)).collect();
-    let rules: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    let rules: BTreeSet<String> = missing.iter().map(ToString::to_string).collect();
+    let rules: Vec<String> = rules.into_iter().collect();
     format!(
         "user {} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
         go_quote(&user.name),
         quoted.join(" "),
         rules.join("\n")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn rules_that_cannot_be_read_are_not_none() {
+        let role = |of: serde_json::Value| {
+            let mut role = Object::default();
+            role.set(&["rules"], of);
+            rules(&role).map(|rules| rules.len())
+        };
+        assert_eq!(role(json!(null)), Ok(0));
+        assert_eq!(role(json!([{"verbs": ["get"]}])), Ok(1));
+        assert!(role(json!([{"verbs": "*"}])).is_err());
+    }
 }
