@@ -23,6 +23,7 @@ pub mod object;
 pub mod patch;
 pub mod pod_resources;
 pub mod quantity;
+pub mod regexp;
 pub mod resource;
 pub mod schema;
 pub mod status;

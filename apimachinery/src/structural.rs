@@ -15,7 +15,8 @@
 //!
 //! The rules and their words are those of `k8s.io/apiextensions-apiserver/pkg/apiserver/schema` and
 //! `k8s.io/kube-openapi/pkg/validation`. Patterns are read by a linear-time engine with ASCII classes, as Go's is; one
-//! that it does not know (`\p{…}`) is refused when the definition is written.
+//! that it does not know (`\p{…}`) is refused when the definition is written, and so are those that together unfold to
+//! more than [`MAX_STATES`].
 
 pub mod default;
 mod formats;
@@ -29,10 +30,12 @@ pub mod validate;
 
 use std::collections::BTreeMap;
 
-use regex_lite::Regex;
 use serde_json::Value;
 
-use crate::cel;
+use crate::{cel, regexp::Regexp};
+
+/// All patterns of a schema, those in its rules included, have no more states than this: some tens of megabytes.
+pub const MAX_STATES: u64 = 500_000;
 
 /// `type` of a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +135,8 @@ pub struct Structural {
     pub limits: Limits,
     /// `x-kubernetes-validations`.
     pub rules: Vec<Rule>,
+    /// Whether there are rules here or below.
+    ruled: bool,
 }
 
 /// The value validations of a schema.
@@ -183,7 +188,7 @@ pub struct Pattern {
     /// As written.
     pub text: String,
     /// Ready to match.
-    pub regex: Regex,
+    pub regexp: Regexp,
 }
 
 /// One rule of `x-kubernetes-validations`.
@@ -213,7 +218,7 @@ impl Structural {
     /// # Errors
     /// What is no schema at all, and where.
     pub fn parse(schema: &Value) -> Result<Self, String> {
-        parse::parse(schema)
+        parse::parse(schema, &mut MAX_STATES.clone())
     }
 
     /// The kind of list that this is; told or not.
@@ -231,10 +236,7 @@ impl Structural {
     /// Whether any rule stands here or below.
     #[must_use]
     pub fn has_rules(&self) -> bool {
-        !self.rules.is_empty()
-            || self.properties.values().any(Self::has_rules)
-            || self.items.as_deref().is_some_and(Self::has_rules)
-            || self.additional.schema().is_some_and(Self::has_rules)
+        self.ruled
     }
 
     /// The schema of a field.
@@ -248,6 +250,35 @@ impl Structural {
 #[must_use]
 pub fn is_of_format(format: &str, text: &str) -> bool {
     formats::is_of(format, text)
+}
+
+/// Reads a text of the format `duration`.
+#[must_use]
+pub fn duration_of(text: &str) -> Option<jiff::SignedDuration> {
+    formats::duration(text)
+}
+
+/// The formats in a schema that are not checked, each once: those of texts that are not known, and those of values that
+/// have none.
+#[must_use]
+pub fn unknown_formats(schema: &Value) -> std::collections::BTreeSet<String> {
+    let mut found = std::collections::BTreeSet::new();
+    let mut left = vec![schema];
+    while let Some(schema) = left.pop() {
+        let text = |name: &str| schema[name].as_str().unwrap_or_default();
+        let (kind, format) = (text("type"), text("format"));
+        let checked = match kind {
+            "string" => is_known_format(format),
+            "" | "integer" | "number" => true,
+            _ => false,
+        };
+        if !format.is_empty() && !checked {
+            found.insert(format.to_owned());
+        }
+        left.extend(schema["properties"].as_object().into_iter().flat_map(|all| all.values()));
+        left.extend(["items", "additionalProperties"].into_iter().filter_map(|at| schema.get(at)));
+    }
+    found
 }
 
 /// Whether a format is one that is checked.

@@ -1,5 +1,9 @@
 //! Expressions.
 
+use std::collections::BTreeSet;
+
+use crate::regexp::Regexp;
+
 /// A literal.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lit {
@@ -84,13 +88,15 @@ pub enum Fold {
     Map,
 }
 
-/// An expression.
-#[derive(Clone, Debug, PartialEq)]
+/// An expression. Places are counted in characters of the source, from 1.
+///
+/// Whatever walks an expression calls itself, so the parser bounds how high one is.
+#[derive(Clone, Debug)]
 pub enum Expr {
     /// A literal.
     Lit(Lit),
-    /// A variable, or the name of a type.
-    Ident(String),
+    /// A variable, or the name of a type, and its place.
+    Ident(String, usize),
     /// `of.field`, `of.?field`
     Select {
         /// The object.
@@ -99,7 +105,7 @@ pub enum Expr {
         field: String,
         /// Gives an optional.
         optional: bool,
-        /// The column in the source, from 1.
+        /// Its place.
         at: usize,
     },
     /// `has(of.field)`
@@ -108,7 +114,7 @@ pub enum Expr {
         of: Box<Self>,
         /// The field.
         field: String,
-        /// The column in the source, from 1.
+        /// Its place.
         at: usize,
     },
     /// `of[index]`, `of[?index]`
@@ -119,6 +125,8 @@ pub enum Expr {
         index: Box<Self>,
         /// Gives an optional.
         optional: bool,
+        /// Its place.
+        at: usize,
     },
     /// `f(args)`, `target.f(args)`
     Call {
@@ -128,23 +136,25 @@ pub enum Expr {
         target: Option<Box<Self>>,
         /// Arguments.
         args: Vec<Self>,
-        /// The column in the source, from 1.
+        /// The pattern among them, if it is a literal.
+        pattern: Option<Box<Regexp>>,
+        /// Its place.
         at: usize,
     },
     /// `[a, ?b]`
     List(Vec<(bool, Self)>),
     /// `{k: v, ?k: v}`
     Map(Vec<(bool, Self, Self)>),
-    /// `a && b`
-    And(Box<Self>, Box<Self>),
-    /// `a || b`
-    Or(Box<Self>, Box<Self>),
-    /// `!a`
-    Not(Box<Self>),
-    /// `-a`
-    Neg(Box<Self>),
-    /// `a ? b : c`
-    Cond(Box<Self>, Box<Self>, Box<Self>),
+    /// `a && b`, and its place.
+    And(Box<Self>, Box<Self>, usize),
+    /// `a || b`, and its place.
+    Or(Box<Self>, Box<Self>, usize),
+    /// `!a`, and its place.
+    Not(Box<Self>, usize),
+    /// `-a`, and its place.
+    Neg(Box<Self>, usize),
+    /// `a ? b : c`, and its place.
+    Cond(Box<Self>, Box<Self>, Box<Self>, usize),
     /// `a < b`
     Binary {
         /// The operator.
@@ -153,7 +163,7 @@ pub enum Expr {
         left: Box<Self>,
         /// Right.
         right: Box<Self>,
-        /// The operator's column in the source, from 1.
+        /// The operator's place.
         at: usize,
     },
     /// `over.all(var, body)`
@@ -170,6 +180,8 @@ pub enum Expr {
         condition: Option<Box<Self>>,
         /// What is computed for each.
         body: Box<Self>,
+        /// Its place.
+        at: usize,
     },
     /// `cel.bind(var, value, body)`; `value.optMap(var, body)`
     Bind {
@@ -198,15 +210,15 @@ impl Expr {
     #[must_use]
     pub fn children(&self) -> Vec<&Self> {
         match self {
-            Self::Lit(_) | Self::Ident(_) => Vec::new(),
+            Self::Lit(_) | Self::Ident(..) => Vec::new(),
             Self::Select { of, .. } | Self::Has { of, .. } => vec![of],
             Self::Index { of, index, .. } => vec![of, index],
             Self::Call { target, args, .. } => target.as_deref().into_iter().chain(args).collect(),
             Self::List(items) => items.iter().map(|(_, item)| item).collect(),
             Self::Map(entries) => entries.iter().flat_map(|(_, k, v)| [k, v]).collect(),
-            Self::And(a, b) | Self::Or(a, b) => vec![a, b],
-            Self::Not(a) | Self::Neg(a) => vec![a],
-            Self::Cond(a, b, c) => vec![a, b, c],
+            Self::And(a, b, _) | Self::Or(a, b, _) => vec![a, b],
+            Self::Not(a, _) | Self::Neg(a, _) => vec![a],
+            Self::Cond(a, b, c, _) => vec![a, b, c],
             Self::Binary { left, right, .. } => vec![left, right],
             Self::Fold { over, condition, body, .. } => {
                 let mut all: Vec<&Self> = vec![over, body];
@@ -217,10 +229,31 @@ impl Expr {
         }
     }
 
-    /// Whether a variable occurs in it.
+    /// How many states its patterns have together.
     #[must_use]
-    pub fn uses(&self, variable: &str) -> bool {
-        matches!(self, Self::Ident(name) if name == variable)
-            || self.children().into_iter().any(|child| child.uses(variable))
+    pub fn states(&self) -> u64 {
+        let mut states = 0_u64;
+        let mut left = vec![self];
+        while let Some(next) = left.pop() {
+            if let Self::Call { pattern: Some(pattern), .. } = next {
+                states = states.saturating_add(pattern.states);
+            }
+            left.extend(next.children());
+        }
+        states
+    }
+
+    /// The names that occur in it, of variables and types.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        let mut left = vec![self];
+        while let Some(next) = left.pop() {
+            if let Self::Ident(name, _) = next {
+                names.insert(name.clone());
+            }
+            left.extend(next.children());
+        }
+        names
     }
 }

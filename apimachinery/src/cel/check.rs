@@ -1,8 +1,14 @@
-//! Types, as far as a schema tells them: fields that are not there, operands that never fit.
+//! Types, as far as a schema tells them: fields that are not there, operands and arguments that never fit.
 //!
-//! A type that is not known ([`Ty::Dyn`]) fits everywhere; what it turns out to be is seen at run time.
+//! A type that is not known ([`Ty::Dyn`]) fits everywhere; what it turns out to be is seen at run time. What functions and
+//! operators take stands in [`super::signatures`].
 
-use super::ast::{Expr, Fold, Lit, Op};
+use super::{
+    ast::{Expr, Fold, Lit, Op},
+    functions,
+    parse::tell,
+    signatures,
+};
 use crate::structural::{Additional, Structural, Type, is_type_or_metadata};
 
 /// A type.
@@ -10,10 +16,42 @@ use crate::structural::{Additional, Structural, Type, is_type_or_metadata};
 pub enum Ty<'s> {
     /// Not known.
     Dyn,
-    /// A scalar, by cel-go's name.
+    /// A scalar, or a list or map of anything, by cel-go's name.
     Scalar(&'static str),
     /// A value of this schema; the flag: a whole resource.
     Schema(&'s Structural, bool),
+}
+
+impl Ty<'_> {
+    /// The name under which functions take it; None: not known.
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Dyn => None,
+            Self::Scalar(name) => Some(name),
+            Self::Schema(schema, _) => match schema.kind {
+                Some(Type::Array) => Some("list"),
+                Some(Type::Object) => Some("map"),
+                _ => None,
+            },
+        }
+    }
+
+    /// How mistakes name it: `list(string)`.
+    fn shown(self) -> String {
+        match self {
+            Self::Dyn => "dyn".to_owned(),
+            Self::Scalar("list") => "list(dyn)".to_owned(),
+            Self::Scalar("map") => "map(dyn, dyn)".to_owned(),
+            Self::Scalar(name) => name.to_owned(),
+            Self::Schema(schema, _) => match schema.kind {
+                Some(Type::Array) => format!("list({})", item(self).shown()),
+                _ if schema.additional.schema().is_some() => {
+                    format!("map(string, {})", item(self).shown())
+                }
+                _ => "object".to_owned(),
+            },
+        }
+    }
 }
 
 /// Checks an expression with these variables.
@@ -21,12 +59,7 @@ pub enum Ty<'s> {
 /// # Errors
 /// What does not fit, in cel-go's form.
 pub fn check(expr: &Expr, variables: &[(&str, Ty<'_>)], source: &str) -> Result<(), String> {
-    let mut checker = Checker { variables: variables.to_vec() };
-    match checker.expr(expr) {
-        Ok(Ty::Dyn | Ty::Scalar("bool")) => Ok(()),
-        Ok(_) => Err("must evaluate to a bool".to_owned()),
-        Err((at, why)) => Err(tell(source, at, &why)),
-    }
+    gives(expr, variables, source, "bool")
 }
 
 /// Checks a message's expression: it gives a text.
@@ -38,17 +71,21 @@ pub fn check_message(
     variables: &[(&str, Ty<'_>)],
     source: &str,
 ) -> Result<(), String> {
-    let mut checker = Checker { variables: variables.to_vec() };
-    match checker.expr(expr) {
-        Ok(Ty::Dyn | Ty::Scalar("string")) => Ok(()),
-        Ok(_) => Err("must evaluate to a string".to_owned()),
-        Err((at, why)) => Err(tell(source, at, &why)),
-    }
+    gives(expr, variables, source, "string")
 }
 
-fn tell(source: &str, at: usize, why: &str) -> String {
-    let line = source.lines().next().unwrap_or_default();
-    format!("ERROR: <input>:1:{at}: {why}\n | {line}\n | {}^", ".".repeat(at.saturating_sub(1)))
+fn gives(
+    expr: &Expr,
+    variables: &[(&str, Ty<'_>)],
+    source: &str,
+    wanted: &str,
+) -> Result<(), String> {
+    let mut checker = Checker { variables: variables.to_vec() };
+    match checker.expr(expr) {
+        Ok(ty) if ty.name().is_none_or(|name| name == wanted) => Ok(()),
+        Ok(_) => Err(format!("must evaluate to a {wanted}")),
+        Err((at, why)) => Err(tell(source, at, &why)),
+    }
 }
 
 type Failure = (usize, String);
@@ -61,96 +98,194 @@ impl<'v, 's> Checker<'v, 's> {
     fn expr(&mut self, expr: &'v Expr) -> Result<Ty<'s>, Failure> {
         match expr {
             Expr::Lit(lit) => Ok(literal(lit)),
-            Expr::Ident(name) => self.variable(name),
+            Expr::Ident(name, at) => self.variable(name, *at),
             Expr::Select { of, field, optional, at } => {
-                let of = self.expr(of)?;
-                let found = select(of, field, *at)?;
+                let found = select(self.expr(of)?, field, *at)?;
                 Ok(if *optional { Ty::Dyn } else { found })
             }
             Expr::Has { of, field, at } => {
-                let of = self.expr(of)?;
-                select(of, field, *at)?;
-                Ok(Ty::Scalar("bool"))
+                select(self.expr(of)?, field, *at).map(|_| Ty::Scalar("bool"))
             }
-            Expr::Index { of, index, optional } => {
-                let of = self.expr(of)?;
-                self.expr(index)?;
-                Ok(if *optional { Ty::Dyn } else { item(of) })
+            Expr::Index { of, index, optional, at } => self.index(of, index, *optional, *at),
+            Expr::And(a, b, at) => self.operator("_&&_", &[a, b], *at),
+            Expr::Or(a, b, at) => self.operator("_||_", &[a, b], *at),
+            Expr::Not(a, at) => self.operator("!_", &[a], *at),
+            Expr::Neg(a, at) => self.operator("-_", &[a], *at),
+            Expr::Cond(condition, a, b, at) => {
+                conditional([self.expr(condition)?, self.expr(a)?, self.expr(b)?], *at)
             }
-            Expr::And(a, b) | Expr::Or(a, b) => {
-                self.expr(a)?;
-                self.expr(b)?;
-                Ok(Ty::Scalar("bool"))
-            }
-            Expr::Not(a) => {
-                self.expr(a)?;
-                Ok(Ty::Scalar("bool"))
-            }
-            Expr::Cond(condition, a, b) => {
-                self.expr(condition)?;
-                let (a, b) = (self.expr(a)?, self.expr(b)?);
-                Ok(match (a, b) {
-                    (Ty::Scalar(a), Ty::Scalar(b)) if a == b => Ty::Scalar(a),
-                    _ => Ty::Dyn,
-                })
+            Expr::Binary { op: op @ (Op::Eq | Op::Ne), left, right, at } => {
+                equality(*op, [self.expr(left)?, self.expr(right)?], *at)
             }
             Expr::Binary { op, left, right, at } => {
-                let (left, right) = (self.expr(left)?, self.expr(right)?);
-                binary(*op, left, right, *at)
+                self.operator(op.function(), &[left, right], *at)
             }
-            Expr::Fold { fold, over, var, second, condition, body } => {
-                let over = self.expr(over)?;
-                let depth = self.variables.len();
-                let value = if is_map(over) { Ty::Scalar("string") } else { item(over) };
-                match second {
-                    None => self.variables.push((var, value)),
-                    Some(second) => {
-                        self.variables.push((var, Ty::Dyn));
-                        self.variables.push((second, item(over)));
-                    }
-                }
-                if let Some(condition) = condition {
-                    self.expr(condition)?;
-                }
-                self.expr(body)?;
-                self.variables.truncate(depth);
-                Ok(match fold {
-                    Fold::All | Fold::Exists | Fold::ExistsOne => Ty::Scalar("bool"),
-                    Fold::Filter => over,
-                    Fold::Map => Ty::Dyn,
-                })
-            }
+            Expr::Fold { .. } => self.fold(expr),
             Expr::Bind { var, value, body, optional } => {
-                let value = self.expr(value)?;
-                let value = if optional.is_some() { Ty::Dyn } else { value };
-                self.variables.push((var, value));
-                let outcome = self.expr(body);
-                self.variables.pop();
-                outcome.map(|ty| if optional.is_some() { Ty::Dyn } else { ty })
+                self.bind(var, value, body, optional.is_some())
             }
-            Expr::Call { name, .. } => {
-                for child in expr.children() {
-                    self.expr(child)?;
-                }
-                Ok(result_of(name))
-            }
-            Expr::List(_) | Expr::Map(_) | Expr::Neg(_) => {
-                for child in expr.children() {
-                    self.expr(child)?;
-                }
-                Ok(Ty::Dyn)
-            }
+            Expr::Call { .. } => self.call(expr),
+            Expr::List(_) => self.all(expr).map(|()| Ty::Scalar("list")),
+            Expr::Map(_) => self.all(expr).map(|()| Ty::Scalar("map")),
         }
     }
 
-    fn variable(&self, name: &str) -> Result<Ty<'s>, Failure> {
+    fn all(&mut self, expr: &'v Expr) -> Result<(), Failure> {
+        expr.children().into_iter().try_for_each(|child| self.expr(child).map(|_| ()))
+    }
+
+    fn index(
+        &mut self,
+        of: &'v Expr,
+        index: &'v Expr,
+        optional: bool,
+        at: usize,
+    ) -> Result<Ty<'s>, Failure> {
+        let (of, index) = (self.expr(of)?, self.expr(index)?);
+        operator("_[_]", &[of, index], at)?;
+        Ok(if optional { Ty::Dyn } else { item(of) })
+    }
+
+    fn bind(
+        &mut self,
+        var: &'v str,
+        value: &'v Expr,
+        body: &'v Expr,
+        optional: bool,
+    ) -> Result<Ty<'s>, Failure> {
+        let value = self.expr(value)?;
+        self.variables.push((var, if optional { Ty::Dyn } else { value }));
+        let outcome = self.expr(body);
+        self.variables.pop();
+        outcome.map(|ty| if optional { Ty::Dyn } else { ty })
+    }
+
+    fn operator(
+        &mut self,
+        name: &str,
+        operands: &[&'v Expr],
+        at: usize,
+    ) -> Result<Ty<'s>, Failure> {
+        let mut types = Vec::with_capacity(operands.len());
+        for operand in operands {
+            types.push(self.expr(operand)?);
+        }
+        operator(name, &types, at)
+    }
+
+    fn fold(&mut self, expr: &'v Expr) -> Result<Ty<'s>, Failure> {
+        let Expr::Fold { fold, over, var, second, condition, body, at } = expr else {
+            return Ok(Ty::Dyn);
+        };
+        let over = self.expr(over)?;
+        if over.name().is_some_and(|name| !matches!(name, "list" | "map")) {
+            let why = format!(
+                "expression of type '{}' cannot be range of a comprehension (must be list, map, or dynamic)",
+                over.shown()
+            );
+            return Err((*at, why));
+        }
+        let depth = self.variables.len();
+        let is_map = over.name() == Some("map");
+        match second {
+            Some(second) => {
+                self.variables.push((var, Ty::Dyn));
+                self.variables.push((second, item(over)));
+            }
+            // Keys of a schema's object are texts, those of other maps may be numbers.
+            None if is_map && matches!(over, Ty::Schema(..)) => {
+                self.variables.push((var, Ty::Scalar("string")));
+            }
+            None => self.variables.push((var, if is_map { Ty::Dyn } else { item(over) })),
+        }
+        if let Some(condition) = condition {
+            let holds = self.expr(condition)?;
+            conditional([holds, Ty::Scalar("list"), Ty::Scalar("list")], *at)?;
+        }
+        let body = self.expr(body)?;
+        self.variables.truncate(depth);
+        let (flag, count) = (Ty::Scalar("bool"), Ty::Scalar("int"));
+        match fold {
+            Fold::All => operator("_&&_", &[flag, body], *at),
+            Fold::Exists => operator("_||_", &[flag, body], *at),
+            Fold::ExistsOne => conditional([body, count, count], *at).map(|_| flag),
+            Fold::Filter => {
+                let outcome = if is_map { Ty::Scalar("list") } else { over };
+                conditional([body, outcome, outcome], *at).map(|_| outcome)
+            }
+            Fold::Map => Ok(Ty::Scalar("list")),
+        }
+    }
+
+    fn call(&mut self, expr: &'v Expr) -> Result<Ty<'s>, Failure> {
+        let Expr::Call { name, target, at, .. } = expr else { return Ok(Ty::Dyn) };
+        let mut args = Vec::new();
+        for child in expr.children() {
+            args.push(self.expr(child)?);
+        }
+        let names: Vec<Option<&str>> = args.iter().map(|arg| arg.name()).collect();
+        let found = signatures::function(name, target.is_some(), &names);
+        found.map(known).ok_or_else(|| {
+            let mut shown: Vec<String> = args.iter().map(|arg| arg.shown()).collect();
+            let of = if target.is_some() { format!("{}.", shown.remove(0)) } else { String::new() };
+            (*at, no_overload(name, &of, &shown))
+        })
+    }
+
+    fn variable(&self, name: &str, at: usize) -> Result<Ty<'s>, Failure> {
         let found = self.variables.iter().rev().find(|(other, _)| *other == name);
         match found {
             Some((_, ty)) => Ok(*ty),
-            None if super::functions::type_named(name).is_some() => Ok(Ty::Dyn),
-            None => Err((1, format!("undeclared reference to '{name}' (in container '')"))),
+            None if functions::type_named(name).is_some() => Ok(Ty::Scalar("type")),
+            None => Err((at, format!("undeclared reference to '{name}' (in container '')"))),
         }
     }
+}
+
+fn known<'s>(name: Option<&'static str>) -> Ty<'s> {
+    name.map_or(Ty::Dyn, Ty::Scalar)
+}
+
+fn no_overload(name: &str, of: &str, args: &[String]) -> String {
+    format!("found no matching overload for '{name}' applied to '{of}({})'", args.join(", "))
+}
+
+fn operator<'s>(name: &str, operands: &[Ty<'s>], at: usize) -> Result<Ty<'s>, Failure> {
+    let names: Vec<Option<&str>> = operands.iter().map(|operand| operand.name()).collect();
+    signatures::operator(name, &names).map(known).ok_or_else(|| wrong(name, operands, at))
+}
+
+fn wrong(name: &str, operands: &[Ty<'_>], at: usize) -> Failure {
+    let shown: Vec<String> = operands.iter().map(|operand| operand.shown()).collect();
+    (at, no_overload(name, "", &shown))
+}
+
+/// Whether values of both types may be one: null stands for any value that is not there.
+fn alike(a: Ty<'_>, b: Ty<'_>) -> bool {
+    match (a.name(), b.name()) {
+        (Some(a), Some(b)) => a == b || a == "null" || b == "null",
+        _ => true,
+    }
+}
+
+/// `condition ? a : b`
+fn conditional<'s>(operands: [Ty<'s>; 3], at: usize) -> Result<Ty<'s>, Failure> {
+    let [condition, a, b] = operands;
+    if condition.name().is_some_and(|name| name != "bool") || !alike(a, b) {
+        return Err(wrong("_?_:_", &operands, at));
+    }
+    Ok(match (a, b) {
+        (Ty::Scalar(a), Ty::Scalar(b)) if a == b => Ty::Scalar(a),
+        _ => Ty::Dyn,
+    })
+}
+
+/// `a == b`, `a != b`
+fn equality<'s>(op: Op, operands: [Ty<'s>; 2], at: usize) -> Result<Ty<'s>, Failure> {
+    if !alike(operands[0], operands[1]) {
+        return Err(wrong(op.function(), &operands, at));
+    }
+    Ok(Ty::Scalar("bool"))
 }
 
 fn literal<'s>(lit: &Lit) -> Ty<'s> {
@@ -192,7 +327,7 @@ fn of_schema(schema: &Structural) -> Ty<'_> {
 
 fn select<'s>(of: Ty<'s>, field: &str, at: usize) -> Result<Ty<'s>, Failure> {
     match of {
-        Ty::Dyn => Ok(Ty::Dyn),
+        Ty::Dyn | Ty::Scalar("map") => Ok(Ty::Dyn),
         Ty::Scalar(name) => Err((at, format!("type '{name}' does not support field selection"))),
         Ty::Schema(schema, is_resource) => match schema.field(field) {
             Some(found) => Ok(of_schema(found)),
@@ -205,55 +340,12 @@ fn select<'s>(of: Ty<'s>, field: &str, at: usize) -> Result<Ty<'s>, Failure> {
     }
 }
 
-fn is_map(ty: Ty<'_>) -> bool {
-    matches!(ty, Ty::Schema(schema, _) if schema.kind == Some(Type::Object))
-}
-
 fn item(of: Ty<'_>) -> Ty<'_> {
     match of {
         Ty::Schema(schema, _) => {
             let item = schema.items.as_deref().or_else(|| schema.additional.schema());
             item.map_or(Ty::Dyn, of_schema)
         }
-        _ => Ty::Dyn,
-    }
-}
-
-fn binary<'s>(op: Op, left: Ty<'s>, right: Ty<'s>, at: usize) -> Result<Ty<'s>, Failure> {
-    if let (Ty::Scalar(a), Ty::Scalar(b)) = (left, right) {
-        let numbers = |name: &str| matches!(name, "int" | "uint" | "double");
-        let times = |name: &str| matches!(name, "timestamp" | "duration");
-        let fits = match op {
-            Op::Eq | Op::Ne => a == b || a == "null" || b == "null",
-            Op::Lt | Op::Le | Op::Gt | Op::Ge => a == b || (numbers(a) && numbers(b)),
-            Op::Add | Op::Sub => a == b || (times(a) && times(b)),
-            Op::Mul | Op::Div | Op::Rem => a == b && numbers(a),
-            Op::In => false,
-        };
-        if !fits {
-            let name = op.function();
-            let why = format!("found no matching overload for '{name}' applied to '({a}, {b})'");
-            return Err((at, why));
-        }
-        if matches!(op, Op::Add | Op::Mul | Op::Div | Op::Rem) && a == b {
-            return Ok(Ty::Scalar(a));
-        }
-    }
-    Ok(match op {
-        Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Rem => Ty::Dyn,
-        _ => Ty::Scalar("bool"),
-    })
-}
-
-/// The type that a function gives, where it gives only one.
-fn result_of<'s>(function: &str) -> Ty<'s> {
-    match function {
-        "size" => Ty::Scalar("int"),
-        "startsWith" | "endsWith" | "contains" | "matches" | "isURL" | "isIP" | "isCIDR"
-        | "isQuantity" | "isSemver" | "isSorted" | "hasValue" | "sets.contains"
-        | "sets.equivalent" | "sets.intersects" => Ty::Scalar("bool"),
-        "string" | "lowerAscii" | "upperAscii" | "trim" | "replace" | "substring" | "join"
-        | "format" => Ty::Scalar("string"),
         _ => Ty::Dyn,
     }
 }

@@ -1,11 +1,14 @@
 //! Evaluation, bounded by steps.
+//!
+//! The walk is a recursion as high as the expression; [`Evaluation::expr`] only sends on, so that its frame is small.
+//! Every expression costs a step; what reads or makes more than that is paid for first, by weight ([`Val::weight`]).
 
 use std::{cmp::Ordering, rc::Rc};
 
 use super::{
     ast::{Expr, Fold, Op, Optional},
     functions,
-    value::Val,
+    value::{Text, Val, weight_of},
 };
 
 /// One expression may take this many steps, as Kubernetes' per-call limit.
@@ -90,47 +93,79 @@ impl<'a> Evaluation<'a, '_> {
     fn expr(&mut self, expr: &'a Expr) -> Outcome<'a> {
         self.budget.spend(1)?;
         match expr {
-            Expr::Lit(lit) => Ok(Val::lit(lit)),
-            Expr::Ident(name) => self.variable(name),
-            Expr::Select { of, field, optional, .. } => {
-                let of = self.expr(of)?;
-                select(&of, &Val::String(field.as_str().into()), *optional)
-            }
+            Expr::Lit(lit) => self.seen(Val::lit(lit)),
+            Expr::Ident(name, _) => self.variable(name),
+            Expr::Select { of, field, optional, .. } => self.field(of, field, *optional),
             Expr::Has { of, field, .. } => self.has(of, field),
-            Expr::Index { of, index, optional } => {
-                let (of, index) = (self.expr(of)?, self.expr(index)?);
-                select(&of, &index, *optional)
-            }
-            Expr::Call { name, target, args, .. } => self.call(name, target.as_deref(), args),
+            Expr::Index { of, index, optional, .. } => self.index(of, index, *optional),
+            Expr::Call { .. } => self.call(expr),
             Expr::List(items) => self.list(items),
             Expr::Map(entries) => self.map(entries),
-            Expr::And(a, b) => self.junction(a, b, false),
-            Expr::Or(a, b) => self.junction(a, b, true),
-            Expr::Not(of) => match self.expr(of)? {
-                Val::Bool(flag) => Ok(Val::Bool(!flag)),
-                _ => Err(EvalError::no_overload()),
-            },
-            Expr::Neg(of) => match self.expr(of)? {
-                Val::Int(n) => n.checked_neg().map(Val::Int).ok_or_else(overflow),
-                Val::Double(n) => Ok(Val::Double(-n)),
-                _ => Err(EvalError::no_overload()),
-            },
-            Expr::Cond(condition, then, otherwise) => match self.expr(condition)? {
-                Val::Bool(true) => self.expr(then),
-                Val::Bool(false) => self.expr(otherwise),
-                _ => Err(EvalError::no_overload()),
-            },
-            Expr::Binary { op, left, right, .. } => {
-                let (left, right) = (self.expr(left)?, self.expr(right)?);
-                self.budget.spend(cost(*op, &left, &right))?;
-                binary(*op, &left, &right)
+            Expr::And(a, b, _) => self.junction(a, b, false),
+            Expr::Or(a, b, _) => self.junction(a, b, true),
+            Expr::Not(of, _) => self.not(of),
+            Expr::Neg(of, _) => self.negative(of),
+            Expr::Cond(condition, then, otherwise, _) => {
+                let then = if self.flag(condition)? { then } else { otherwise };
+                self.expr(then)
             }
+            Expr::Binary { op, left, right, .. } => self.binary(*op, left, right),
             Expr::Fold { .. } => self.fold(expr),
             Expr::Bind { var, value, body, optional } => self.bind(var, value, body, *optional),
         }
     }
 
-    fn variable(&self, name: &'a str) -> Outcome<'a> {
+    fn field(&mut self, of: &'a Expr, field: &'a str, optional: bool) -> Outcome<'a> {
+        let of = self.expr(of)?;
+        self.select(&of, &Val::String(Text::Borrowed(field)), optional)
+    }
+
+    fn index(&mut self, of: &'a Expr, index: &'a Expr, optional: bool) -> Outcome<'a> {
+        let (of, index) = (self.expr(of)?, self.expr(index)?);
+        self.select(&of, &index, optional)
+    }
+
+    fn flag(&mut self, expr: &'a Expr) -> Result<bool, EvalError> {
+        match self.expr(expr)? {
+            Val::Bool(flag) => Ok(flag),
+            _ => Err(EvalError::no_overload()),
+        }
+    }
+
+    fn not(&mut self, of: &'a Expr) -> Outcome<'a> {
+        self.flag(of).map(|flag| Val::Bool(!flag))
+    }
+
+    fn negative(&mut self, of: &'a Expr) -> Outcome<'a> {
+        match self.expr(of)? {
+            Val::Int(n) => n.checked_neg().map(Val::Int).ok_or_else(overflow),
+            Val::Double(n) => Ok(Val::Double(-n)),
+            _ => Err(EvalError::no_overload()),
+        }
+    }
+
+    fn binary(&mut self, op: Op, left: &'a Expr, right: &'a Expr) -> Outcome<'a> {
+        let (left, right) = (self.expr(left)?, self.expr(right)?);
+        self.budget.spend(cost(op, &left, &right))?;
+        binary(op, &left, &right)
+    }
+
+    /// A value that has just been read: bytes are decoded each time.
+    fn seen(&mut self, value: Val<'a>) -> Outcome<'a> {
+        if let Val::Bytes(bytes) = &value {
+            self.budget.spend(weight_of(bytes.len()))?;
+        }
+        Ok(value)
+    }
+
+    fn select(&mut self, of: &Val<'a>, index: &Val<'a>, optional: bool) -> Outcome<'a> {
+        self.budget.spend(index.size() as u64 / 10)?;
+        let found = select(of, index, optional)?;
+        self.seen(found)
+    }
+
+    fn variable(&mut self, name: &'a str) -> Outcome<'a> {
+        self.budget.spend(name.len() as u64 / 10)?;
         let found = self.variables.iter().rev().find(|(other, _)| *other == name);
         match found {
             Some((_, value)) => Ok(value.clone()),
@@ -149,10 +184,15 @@ impl<'a> Evaluation<'a, '_> {
         if !of.is_map() {
             return Err(EvalError::no_overload());
         }
-        Ok(Val::Bool(of.entry(&Val::String(field.into())).is_some()))
+        self.budget.spend(field.len() as u64 / 10)?;
+        Ok(Val::Bool(of.entry(&Val::String(Text::Borrowed(field))).is_some()))
     }
 
-    fn call(&mut self, name: &'a str, target: Option<&'a Expr>, args: &'a [Expr]) -> Outcome<'a> {
+    fn call(&mut self, expr: &'a Expr) -> Outcome<'a> {
+        let Expr::Call { name, target, args, pattern, .. } = expr else {
+            return Err(EvalError::no_overload());
+        };
+        let target = target.as_deref();
         let mut values = Vec::with_capacity(args.len() + 1);
         if let Some(target) = target {
             values.push(self.expr(target)?);
@@ -160,8 +200,12 @@ impl<'a> Evaluation<'a, '_> {
         for arg in args {
             values.push(self.expr(arg)?);
         }
-        self.budget.spend(values.iter().map(Val::weight).sum())?;
-        functions::call(name, target.is_some(), &values, self.budget)
+        let glances = functions::glances(name);
+        let weight = |value: &Val<'_>| {
+            if glances { weight_of(value.size()) } else { value.weight() }
+        };
+        self.budget.spend(values.iter().map(weight).fold(0, u64::saturating_add))?;
+        functions::call(name, target.is_some(), &values, pattern.as_deref(), self.budget)
     }
 
     fn list(&mut self, items: &'a [(bool, Expr)]) -> Outcome<'a> {
@@ -187,12 +231,9 @@ impl<'a> Evaluation<'a, '_> {
                 (true, Val::Optional(None)) => continue,
                 (true, _) => return Err(EvalError::no_overload()),
             };
-            if map.iter().any(|(other, _)| other.equals(&key)) {
-                return Err(EvalError::failed("failed with repeated key"));
-            }
             map.push((key, value));
         }
-        Ok(Val::Map(Rc::new(map)))
+        Val::map(map).map_err(EvalError::failed)
     }
 
     /// `&&` and `||`: one side that decides makes up for a failure of the other.
@@ -212,16 +253,19 @@ impl<'a> Evaluation<'a, '_> {
     }
 
     fn fold(&mut self, expr: &'a Expr) -> Outcome<'a> {
-        let Expr::Fold { fold, over, var, second, condition, body } = expr else {
+        let Expr::Fold { fold, over, var, second, condition, body, .. } = expr else {
             return Err(EvalError::no_overload());
         };
         let over = self.expr(over)?;
-        let items = over.items().ok_or_else(EvalError::no_overload)?;
+        let items = over.iter().ok_or_else(EvalError::no_overload)?;
+        // Fields that a rule may not see are passed over at no step of their own.
+        self.budget.spend(over.len().unwrap_or_default() as u64 / 10)?;
         let depth = self.variables.len();
         let mut out = Vec::new();
         let mut satisfied = 0_usize;
         let mut failure = None;
-        for (index, item) in items.into_iter().enumerate() {
+        for (index, item) in items.enumerate() {
+            let item = self.seen(item)?;
             self.variables.truncate(depth);
             match second {
                 None => self.variables.push((var, item.clone())),
@@ -353,14 +397,41 @@ fn overflow() -> EvalError {
 /// What an operator costs besides its step.
 fn cost(op: Op, left: &Val<'_>, right: &Val<'_>) -> u64 {
     match op {
-        Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge => left.weight().min(right.weight()),
-        Op::In => right.weight(),
+        Op::Eq | Op::Ne => comparison(left, right),
+        Op::Lt | Op::Le | Op::Gt | Op::Ge => left.weight().min(right.weight()),
+        Op::In if right.is_map() => weight_of(left.size()),
+        Op::In => search(right, left),
         Op::Add => match (left, right) {
             (Val::Int(_), _) | (Val::Double(_), _) => 0,
-            _ => left.weight() + right.weight(),
+            _ => left.weight().saturating_add(right.weight()),
         },
         Op::Sub | Op::Mul | Op::Div | Op::Rem => 0,
     }
+}
+
+fn is_collection(value: &Val<'_>) -> bool {
+    matches!(value, Val::List(_) | Val::Map(_) | Val::Json(_) | Val::Optional(_))
+}
+
+/// What it costs to see whether two values are equal: lists of different lengths are not.
+fn comparison(left: &Val<'_>, right: &Val<'_>) -> u64 {
+    if is_collection(left) && is_collection(right) {
+        if left.len() != right.len() {
+            return 1;
+        }
+        return left.weight().saturating_add(right.weight());
+    }
+    match (is_collection(left), is_collection(right)) {
+        (true, false) | (false, true) => 1,
+        _ => left.weight().min(right.weight()),
+    }
+}
+
+/// What it costs to look for a value in a list.
+pub(super) fn search(list: &Val<'_>, wanted: &Val<'_>) -> u64 {
+    let each = if is_collection(wanted) { wanted.weight() } else { 0 };
+    let count = list.len().unwrap_or_default() as u64;
+    list.weight().saturating_add(count.saturating_mul(each))
 }
 
 fn binary<'a>(op: Op, left: &Val<'a>, right: &Val<'a>) -> Outcome<'a> {
@@ -377,8 +448,8 @@ fn binary<'a>(op: Op, left: &Val<'a>, right: &Val<'a>) -> Outcome<'a> {
         Op::Ge => ordered(Ordering::is_ge),
         Op::In => match right {
             _ if right.is_map() => Ok(Val::Bool(right.entry(left).is_some())),
-            _ => match right.items() {
-                Some(items) => Ok(Val::Bool(items.iter().any(|item| item.equals(left)))),
+            _ => match right.iter() {
+                Some(mut items) => Ok(Val::Bool(items.any(|item| item.equals(left)))),
                 None => Err(EvalError::no_overload()),
             },
         },

@@ -1,6 +1,9 @@
-//! The functions: their names, and what they compute. Texts have a module of their own ([`super::strings`]).
+//! What functions compute. Texts have a module of their own ([`super::strings`]), names and types, too
+//! ([`super::signatures`]).
+//!
+//! Whoever calls has paid for what goes in; what comes out larger than that is paid for here, before it is made.
 
-use std::{cmp::Ordering, net::IpAddr, rc::Rc};
+use std::{cmp::Ordering, collections::BTreeMap, net::IpAddr, rc::Rc};
 
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -9,99 +12,11 @@ use super::{
     format,
     net::{Cidr, Url, parse_ip},
     semver::Semver,
-    strings, text,
+    signatures, strings, text,
     value::{Val, signed_duration},
 };
-use crate::quantity::Quantity;
+use crate::{quantity::Quantity, regexp::Regexp};
 
-/// Functions that stand alone.
-const FUNCTIONS: &[&str] = &[
-    "bool",
-    "bytes",
-    "cidr",
-    "double",
-    "duration",
-    "dyn",
-    "int",
-    "ip",
-    "ip.isCanonical",
-    "isCIDR",
-    "isIP",
-    "isQuantity",
-    "isSemver",
-    "isURL",
-    "matches",
-    "optional.none",
-    "optional.of",
-    "optional.ofNonZeroValue",
-    "quantity",
-    "semver",
-    "sets.contains",
-    "sets.equivalent",
-    "sets.intersects",
-    "size",
-    "string",
-    "strings.quote",
-    "timestamp",
-    "type",
-    "uint",
-    "url",
-    "format.named",
-];
-/// Functions of a value.
-const METHODS: &[&str] = &[
-    "add",
-    "asApproximateFloat",
-    "asInteger",
-    "compareTo",
-    "containsCIDR",
-    "containsIP",
-    "family",
-    "getDate",
-    "getDayOfMonth",
-    "getDayOfWeek",
-    "getDayOfYear",
-    "getEscapedPath",
-    "getFullYear",
-    "getHost",
-    "getHostname",
-    "getHours",
-    "getMilliseconds",
-    "getMinutes",
-    "getMonth",
-    "getPort",
-    "getQuery",
-    "getScheme",
-    "getSeconds",
-    "hasValue",
-    "indexOf",
-    "ip",
-    "isGlobalUnicast",
-    "isGreaterThan",
-    "isInteger",
-    "isLessThan",
-    "isLinkLocalMulticast",
-    "isLinkLocalUnicast",
-    "isLoopback",
-    "isSorted",
-    "isUnspecified",
-    "lastIndexOf",
-    "major",
-    "masked",
-    "max",
-    "min",
-    "minor",
-    "or",
-    "orValue",
-    "patch",
-    "prefixLength",
-    "sign",
-    "size",
-    "sub",
-    "sum",
-    "validate",
-    "value",
-];
 const TYPES: &[&str] = &[
     "bool",
     "bytes",
@@ -119,14 +34,20 @@ const TYPES: &[&str] = &[
 
 type Outcome<'a> = Result<Val<'a>, EvalError>;
 
-/// Whether there is a function of that name.
-pub(super) fn exists(name: &str, is_method: bool) -> bool {
-    if is_method {
-        METHODS.contains(&name) || strings::METHODS.contains(&name)
-    } else {
-        FUNCTIONS.contains(&name)
-            || name.strip_prefix("format.").is_some_and(|name| format::NAMES.contains(&name))
-    }
+/// Functions that do not look into lists and maps: these go in and out at no cost.
+pub(super) fn glances(name: &str) -> bool {
+    matches!(
+        name,
+        "dyn"
+            | "hasValue"
+            | "optional.of"
+            | "optional.ofNonZeroValue"
+            | "or"
+            | "orValue"
+            | "size"
+            | "type"
+            | "value"
+    )
 }
 
 /// A type's name as a value.
@@ -139,13 +60,14 @@ pub(super) fn call<'a>(
     name: &str,
     is_method: bool,
     args: &[Val<'a>],
+    pattern: Option<&Regexp>,
     budget: &mut Budget,
 ) -> Outcome<'a> {
     if is_method {
-        return method(name, args, budget);
+        return method(name, args, pattern, budget);
     }
     if name == "matches" {
-        return strings::method(name, args, budget);
+        return strings::method(name, args, pattern, budget);
     }
     match (name, args) {
         ("size", [of]) => size(of),
@@ -162,10 +84,14 @@ pub(super) fn call<'a>(
             Ok(Val::Optional((!is_zero(of)).then(|| Rc::new(of.clone()))))
         }
         ("sets.contains" | "sets.equivalent" | "sets.intersects", [a, b]) => {
+            // Each of one is compared with each of the other.
+            let each = |some: &Val<'_>, all: &Val<'_>| {
+                some.weight().saturating_mul(all.len().unwrap_or_default() as u64)
+            };
+            budget.spend(each(a, b).max(each(b, a)))?;
             let (Some(a), Some(b)) = (a.items(), b.items()) else {
                 return Err(EvalError::no_overload());
             };
-            budget.spend(a.len() as u64 * b.len() as u64)?;
             let has = |all: &[Val<'_>], item: &Val<'_>| all.iter().any(|other| other.equals(item));
             let within = |some: &[Val<'_>], all: &[Val<'_>]| some.iter().all(|i| has(all, i));
             Ok(Val::Bool(match name {
@@ -175,11 +101,9 @@ pub(super) fn call<'a>(
             }))
         }
         (_, [Val::String(text), rest @ ..]) => parsed(name, text, rest),
-        (name, []) => format::NAMES
-            .iter()
-            .find(|other| name.strip_prefix("format.") == Some(**other))
-            .map(|found| Val::Format(found))
-            .ok_or_else(EvalError::no_overload),
+        (name, []) => {
+            signatures::named_format(name).map(Val::Format).ok_or_else(EvalError::no_overload)
+        }
         _ => Err(EvalError::no_overload()),
     }
 }
@@ -282,12 +206,17 @@ fn convert<'a>(to: &str, of: &Val<'a>) -> Outcome<'a> {
     }
 }
 
-fn method<'a>(name: &str, args: &[Val<'a>], budget: &mut Budget) -> Outcome<'a> {
+fn method<'a>(
+    name: &str,
+    args: &[Val<'a>],
+    pattern: Option<&Regexp>,
+    budget: &mut Budget,
+) -> Outcome<'a> {
     let Some((target, rest)) = args.split_first() else { return Err(EvalError::no_overload()) };
     match (target, name) {
         (_, "size") if rest.is_empty() => size(target),
         (Val::Optional(of), _) => optional(of.as_ref(), name, rest),
-        (Val::String(_), _) => strings::method(name, args, budget),
+        (Val::String(_), _) => strings::method(name, args, pattern, budget),
         (Val::Timestamp(at), _) => time(*at, name, rest),
         (Val::Duration(span), _) => {
             let seconds = span.as_secs();
@@ -302,7 +231,7 @@ fn method<'a>(name: &str, args: &[Val<'a>], budget: &mut Budget) -> Outcome<'a> 
         (Val::Quantity(quantity), _) => of_quantity(*quantity, name, rest),
         (Val::Ip(address), _) => of_address(*address, name),
         (Val::Cidr(cidr), _) => of_cidr(*cidr, name, rest),
-        (Val::Url(url), _) => of_url(url, name),
+        (Val::Url(url), _) => of_url(url, name, budget),
         (Val::Semver(version), _) => of_semver(version, name, rest),
         (Val::Format(format), "validate") => match rest {
             [Val::String(text)] => {
@@ -365,7 +294,8 @@ fn zone(name: &str) -> Option<TimeZone> {
         None => (1, name.strip_prefix('+').unwrap_or(name)),
     };
     let (hours, minutes) = rest.split_once(':')?;
-    let seconds = sign * (hours.parse::<i32>().ok()? * 3600 + minutes.parse::<i32>().ok()? * 60);
+    let (hours, minutes) = (hours.parse::<i8>().ok()?, minutes.parse::<i8>().ok()?);
+    let seconds = sign * (i32::from(hours) * 3600 + i32::from(minutes) * 60);
     Some(TimeZone::fixed(jiff::tz::Offset::from_seconds(seconds).ok()?))
 }
 
@@ -444,24 +374,22 @@ fn of_cidr<'a>(cidr: Cidr, name: &str, rest: &[Val<'a>]) -> Outcome<'a> {
     }
 }
 
-fn of_url<'a>(url: &Url, name: &str) -> Outcome<'a> {
+fn of_url<'a>(url: &Url, name: &str, budget: &mut Budget) -> Outcome<'a> {
     Ok(match name {
-        "getScheme" => Val::text(&url.scheme),
-        "getHost" => Val::text(&url.host),
+        "getScheme" => Val::text(url.scheme.as_str()),
+        "getHost" => Val::text(url.host.as_str()),
         "getHostname" => Val::text(url.hostname()),
         "getPort" => Val::text(url.port()),
-        "getEscapedPath" => Val::text(&url.path),
+        "getEscapedPath" => Val::text(url.path.as_str()),
         "getQuery" => {
-            let mut query: Vec<(Val<'a>, Vec<Val<'a>>)> = Vec::new();
-            for (name, value) in &url.query {
-                let name = Val::text(name);
-                match query.iter_mut().find(|(other, _)| other.equals(&name)) {
-                    Some((_, values)) => values.push(Val::text(value)),
-                    None => query.push((name, vec![Val::text(value)])),
-                }
+            let mut query: BTreeMap<String, Vec<Val<'a>>> = BTreeMap::new();
+            for (name, value) in url.query() {
+                budget.spend(2)?;
+                query.entry(name).or_default().push(Val::text(value));
             }
-            let query = query.into_iter().map(|(name, values)| (name, Val::list(values)));
-            Val::Map(Rc::new(query.collect()))
+            let query =
+                query.into_iter().map(|(name, values)| (Val::text(name), Val::list(values)));
+            return Val::map(query.collect()).map_err(EvalError::failed);
         }
         _ => return Err(EvalError::no_overload()),
     })
@@ -484,7 +412,9 @@ fn of_list<'a>(target: &Val<'a>, name: &str, rest: &[Val<'a>], budget: &mut Budg
         _ => target.items(),
     };
     let items = items.ok_or_else(EvalError::no_overload)?;
-    budget.spend(items.len() as u64)?;
+    if let [wanted] = rest {
+        budget.spend(super::eval::search(target, wanted))?;
+    }
     let order = |a: &Val<'a>, b: &Val<'a>| {
         a.compare(b)
             .ok_or_else(EvalError::no_overload)
@@ -518,6 +448,10 @@ fn of_list<'a>(target: &Val<'a>, name: &str, rest: &[Val<'a>], budget: &mut Budg
         ("sum", []) => {
             let mut total: Option<Val<'a>> = None;
             for item in items {
+                // Only what is added at one step: a sum of texts would copy the first one again and again.
+                if !matches!(item, Val::Int(_) | Val::Uint(_) | Val::Double(_) | Val::Duration(_)) {
+                    return Err(EvalError::no_overload());
+                }
                 total = Some(match total {
                     None => item,
                     Some(total) => super::eval::add(&total, &item)?,
@@ -534,6 +468,7 @@ fn of_list<'a>(target: &Val<'a>, name: &str, rest: &[Val<'a>], budget: &mut Budg
                 _ => return Err(EvalError::no_overload()),
             };
             let mut texts = Vec::with_capacity(items.len());
+            budget.spend(items.len().saturating_mul(separator.len()) as u64 / 10)?;
             for item in &items {
                 match item {
                     Val::String(text) => texts.push(text.as_ref()),

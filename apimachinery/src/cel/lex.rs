@@ -2,7 +2,7 @@
 
 use super::ast::Lit;
 
-/// A token and the column where it starts, from 1.
+/// A token and where it starts: the number of its first character, from 1.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Token {
     pub(super) kind: Kind,
@@ -12,6 +12,8 @@ pub(super) struct Token {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind {
     Lit(Lit),
+    /// 2⁶³: a number only after a minus.
+    Smallest,
     Ident(String),
     /// An operator or a bracket.
     Sign(&'static str),
@@ -28,13 +30,15 @@ const SIGNS: &[&str] = &[
 pub(super) fn lex(source: &str) -> Result<Vec<Token>, (usize, String)> {
     let mut lexer = Lexer { source, at: 0 };
     let mut tokens = Vec::new();
+    // Up to which byte characters have been counted.
+    let (mut counted, mut place) = (0, 1);
     loop {
         lexer.skip();
-        let at = lexer.at;
-        let column = source[..at].chars().count() + 1;
-        let kind = lexer.token().map_err(|why| (column, why))?;
+        place += source[counted..lexer.at].chars().count();
+        counted = lexer.at;
+        let kind = lexer.token().map_err(|why| (place, why))?;
         let end = kind == Kind::End;
-        tokens.push(Token { kind, at: column });
+        tokens.push(Token { kind, at: place });
         if end {
             return Ok(tokens);
         }
@@ -69,7 +73,7 @@ impl Lexer<'_> {
         if let Some((prefix, quote)) = string_start(rest) {
             return self.string(prefix, quote);
         }
-        let digit_follows = rest[1.min(rest.len())..].starts_with(|c: char| c.is_ascii_digit());
+        let digit_follows = rest.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
         if first.is_ascii_digit() || (first == '.' && digit_follows) {
             return self.number();
         }
@@ -195,7 +199,9 @@ impl Lexer<'_> {
         };
         let digits = self.rest().get(..length).ok_or("Syntax error: short escape sequence")?;
         let code = u32::from_str_radix(digits, radix)
-            .map_err(|_| format!("Syntax error: invalid escape sequence \\{c}{digits}"))?;
+            .ok()
+            .filter(|_| !digits.starts_with('+'))
+            .ok_or_else(|| format!("Syntax error: invalid escape sequence \\{c}{digits}"))?;
         self.at += length;
         match u8::try_from(code) {
             Ok(byte) if bytes => out.push(byte),
@@ -224,9 +230,8 @@ fn integer(digits: &str, radix: u32, unsigned: bool) -> Result<Kind, String> {
         let value = u64::from_str_radix(digits, radix);
         return value.map(|n| Kind::Lit(Lit::Uint(n))).map_err(|_| "invalid uint literal".into());
     }
-    // The smallest number is a minus before one that is none by itself.
     match u64::from_str_radix(digits, radix) {
-        Ok(value) if value == 1 << 63 => Ok(Kind::Lit(Lit::Int(i64::MIN))),
+        Ok(value) if value == 1 << 63 => Ok(Kind::Smallest),
         Ok(value) => i64::try_from(value)
             .map(|n| Kind::Lit(Lit::Int(n)))
             .map_err(|_| "invalid int literal".into()),

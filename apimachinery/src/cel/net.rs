@@ -9,8 +9,8 @@ pub struct Url {
     /// With port.
     pub(super) host: String,
     pub(super) path: String,
-    /// Names with their values, in order.
-    pub(super) query: Vec<(String, String)>,
+    /// As it is written.
+    query: String,
 }
 
 impl Url {
@@ -36,20 +36,25 @@ impl Url {
         if port.is_some_and(|(_, port)| !port.bytes().all(|b| b.is_ascii_digit())) {
             return None;
         }
-        let query = query
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| {
-                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                (unescaped(name), unescaped(value))
-            })
-            .collect();
         Some(Self {
             scheme: scheme.to_ascii_lowercase(),
             host: host.to_owned(),
             path: path.to_owned(),
-            query,
+            query: query.to_owned(),
         })
+    }
+
+    /// Names with their values, in order.
+    pub(super) fn query(&self) -> impl Iterator<Item = (String, String)> {
+        self.query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (unescaped(name), unescaped(value))
+        })
+    }
+
+    /// How long it is, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.scheme.len() + self.host.len() + self.path.len() + self.query.len()
     }
 
     /// The host without its port and brackets.
@@ -76,7 +81,10 @@ fn unescaped(text: &str) -> String {
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
         let code = (*byte == b'%')
-            .then(|| text.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok()))
+            .then(|| {
+                let hex = text.get(at + 1..at + 3)?;
+                u8::from_str_radix(hex, 16).ok().filter(|_| !hex.starts_with('+'))
+            })
             .flatten();
         match (code, byte) {
             (Some(code), _) => {

@@ -8,7 +8,8 @@ pub struct Semver {
     pub(super) major: u64,
     pub(super) minor: u64,
     pub(super) patch: u64,
-    pre: Vec<String>,
+    /// What follows a hyphen: words with dots between.
+    pre: String,
 }
 
 impl Semver {
@@ -31,13 +32,12 @@ impl Semver {
             good.then(|| text.parse().ok()).flatten()
         };
         let [major, minor, patch] = numbers.as_slice() else { return None };
-        let words = |text: Option<&str>| -> Option<Vec<String>> {
-            let Some(text) = text else { return Some(Vec::new()) };
-            let words: Vec<String> = text.split('.').map(ToOwned::to_owned).collect();
-            let good = |word: &String| {
+        let words = |text: Option<&str>| -> Option<String> {
+            let Some(text) = text else { return Some(String::new()) };
+            let good = |word: &str| {
                 !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
             };
-            words.iter().all(good).then_some(words)
+            text.split('.').all(good).then(|| text.to_owned())
         };
         words(build)?;
         Some(Self {
@@ -48,22 +48,30 @@ impl Semver {
         })
     }
 
+    /// How long what is told by words is, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.pre.len()
+    }
+
     /// Which one comes first.
     pub(super) fn cmp(&self, other: &Self) -> Ordering {
         let numbers = |v: &Self| (v.major, v.minor, v.patch);
-        numbers(self).cmp(&numbers(other)).then_with(|| match (&self.pre[..], &other.pre[..]) {
-            ([], []) => Ordering::Equal,
-            ([], _) => Ordering::Greater,
-            (_, []) => Ordering::Less,
-            (a, b) => {
-                let word = |a: &String, b: &String| match (a.parse::<u64>(), b.parse::<u64>()) {
-                    (Ok(a), Ok(b)) => a.cmp(&b),
-                    (Ok(_), Err(_)) => Ordering::Less,
-                    (Err(_), Ok(_)) => Ordering::Greater,
-                    (Err(_), Err(_)) => a.cmp(b),
-                };
-                let first = a.iter().zip(b).map(|(a, b)| word(a, b)).find(|o| o.is_ne());
-                first.unwrap_or_else(|| a.len().cmp(&b.len()))
+        numbers(self).cmp(&numbers(other)).then_with(|| {
+            match (self.pre.as_str(), other.pre.as_str()) {
+                ("", "") => Ordering::Equal,
+                ("", _) => Ordering::Greater,
+                (_, "") => Ordering::Less,
+                (a, b) => {
+                    let word = |a: &str, b: &str| match (a.parse::<u64>(), b.parse::<u64>()) {
+                        (Ok(a), Ok(b)) => a.cmp(&b),
+                        (Ok(_), Err(_)) => Ordering::Less,
+                        (Err(_), Ok(_)) => Ordering::Greater,
+                        (Err(_), Err(_)) => a.cmp(b),
+                    };
+                    let pairs = a.split('.').zip(b.split('.'));
+                    let first = pairs.map(|(a, b)| word(a, b)).find(|order| order.is_ne());
+                    first.unwrap_or_else(|| a.split('.').count().cmp(&b.split('.').count()))
+                }
             }
         })
     }

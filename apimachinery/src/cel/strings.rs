@@ -1,39 +1,23 @@
 //! Functions of texts; places are counted in characters.
 
-use regex_lite::Regex;
+use std::borrow::Cow;
 
 use super::{
     eval::{Budget, EvalError},
     text,
-    value::Val,
+    value::{Val, weight_of},
 };
-
-/// Functions of a text.
-pub(super) const METHODS: &[&str] = &[
-    "charAt",
-    "contains",
-    "endsWith",
-    "find",
-    "findAll",
-    "format",
-    "indexOf",
-    "join",
-    "lastIndexOf",
-    "lowerAscii",
-    "matches",
-    "replace",
-    "reverse",
-    "split",
-    "startsWith",
-    "substring",
-    "trim",
-    "upperAscii",
-];
+use crate::regexp::{self, Regexp};
 
 type Outcome<'a> = Result<Val<'a>, EvalError>;
 
-/// Calls one of [`METHODS`]; the first argument is the text.
-pub(super) fn method<'a>(name: &str, args: &[Val<'a>], budget: &mut Budget) -> Outcome<'a> {
+/// Calls a method of a text, which is the first argument.
+pub(super) fn method<'a>(
+    name: &str,
+    args: &[Val<'a>],
+    pattern: Option<&Regexp>,
+    budget: &mut Budget,
+) -> Outcome<'a> {
     let Some((Val::String(target), rest)) = args.split_first() else {
         return Err(EvalError::no_overload());
     };
@@ -42,23 +26,12 @@ pub(super) fn method<'a>(name: &str, args: &[Val<'a>], budget: &mut Budget) -> O
         ("startsWith", [Val::String(other)]) => Ok(Val::Bool(target.starts_with(other.as_ref()))),
         ("endsWith", [Val::String(other)]) => Ok(Val::Bool(target.ends_with(other.as_ref()))),
         ("contains", [Val::String(other)]) => Ok(Val::Bool(target.contains(other.as_ref()))),
-        ("matches", [Val::String(pattern)]) => {
-            Ok(Val::Bool(compile(pattern, target, budget)?.is_match(target)))
-        }
-        ("find", [Val::String(pattern)]) => {
-            let found =
-                compile(pattern, target, budget)?.find(target).map(|m| m.as_str().to_owned());
-            Ok(Val::text(found.unwrap_or_default()))
-        }
-        ("findAll", [Val::String(pattern), limit @ ..]) => {
-            let limit = match limit {
-                [] => usize::MAX,
-                [Val::Int(n)] => usize::try_from(*n).unwrap_or(usize::MAX),
-                _ => return Err(EvalError::no_overload()),
+        ("matches" | "find" | "findAll", [Val::String(text), limit @ ..]) => {
+            let regexp = match pattern {
+                Some(regexp) => Cow::Borrowed(regexp),
+                None => Cow::Owned(compile(text, budget)?),
             };
-            let regex = compile(pattern, target, budget)?;
-            let found = regex.find_iter(target).take(limit).map(|m| Val::text(m.as_str()));
-            Ok(Val::list(found.collect()))
+            search(name, &regexp, target, limit, budget)
         }
         ("lowerAscii", []) => Ok(Val::text(target.to_ascii_lowercase())),
         ("upperAscii", []) => Ok(Val::text(target.to_ascii_uppercase())),
@@ -73,17 +46,19 @@ pub(super) fn method<'a>(name: &str, args: &[Val<'a>], budget: &mut Budget) -> O
             index_of(name, target, wanted, from)
         }
         ("replace", [Val::String(from), Val::String(to), count @ ..]) => {
-            let replaced = match count {
-                [Val::Int(n)] if *n >= 0 => {
-                    target.replacen(from.as_ref(), to, usize::try_from(*n).unwrap_or(usize::MAX))
-                }
-                [] | [Val::Int(_)] => target.replace(from.as_ref(), to),
+            let most = match count {
+                [Val::Int(n)] => usize::try_from(*n).unwrap_or(usize::MAX),
+                [] => usize::MAX,
                 _ => return Err(EvalError::no_overload()),
             };
-            budget.spend(replaced.len() as u64 / 10)?;
-            Ok(Val::text(replaced))
+            let times = target.matches(from.as_ref()).take(most).count();
+            budget.spend(weight_of(times.saturating_mul(to.len())))?;
+            Ok(Val::text(target.replacen(from.as_ref(), to, times)))
         }
-        ("split", [Val::String(separator), count @ ..]) => split(target, separator, count),
+        ("split", [Val::String(separator), count @ ..]) => {
+            budget.spend(target.matches(separator.as_ref()).count() as u64)?;
+            split(target, separator, count)
+        }
         ("substring", [Val::Int(from), to @ ..]) => {
             let length = target.chars().count();
             let from = place(*from, length)?;
@@ -110,11 +85,44 @@ pub(super) fn method<'a>(name: &str, args: &[Val<'a>], budget: &mut Budget) -> O
     }
 }
 
-/// Reads a pattern; matching it costs its length times the text's.
-fn compile(pattern: &str, target: &str, budget: &mut Budget) -> Result<Regex, EvalError> {
-    let cost = (1 + target.len() as u64 / 10) * (1 + pattern.len() as u64 / 4);
-    budget.spend(cost)?;
-    Regex::new(pattern).map_err(|error| EvalError::failed(format!("error parsing regexp: {error}")))
+/// Reads a pattern that the expression has computed: its states are built anew.
+fn compile(pattern: &str, budget: &mut Budget) -> Result<Regexp, EvalError> {
+    let refused = |why: String| EvalError::failed(format!("error parsing regexp: {why}"));
+    budget.spend(regexp::states(pattern).map_err(EvalError::failed)?)?;
+    Regexp::new(pattern).map_err(refused)
+}
+
+/// `matches`, `find`, `findAll`: each look costs the text that is left, times the pattern's states.
+fn search<'a>(
+    name: &str,
+    regexp: &Regexp,
+    target: &str,
+    limit: &[Val<'a>],
+    budget: &mut Budget,
+) -> Outcome<'a> {
+    let mut pay =
+        |bytes: usize| budget.spend(weight_of(bytes).saturating_mul(1 + regexp.states / 4));
+    let limit = match (name, limit) {
+        (_, []) => usize::MAX,
+        ("findAll", [Val::Int(n)]) => usize::try_from(*n).unwrap_or(usize::MAX),
+        _ => return Err(EvalError::no_overload()),
+    };
+    pay(target.len())?;
+    let mut found = regexp.regex.find_iter(target);
+    match name {
+        "matches" => Ok(Val::Bool(regexp.regex.is_match(target))),
+        "find" => Ok(Val::text(found.next().map_or("", |m| m.as_str()))),
+        _ => {
+            let mut all = Vec::new();
+            while all.len() < limit
+                && let Some(next) = found.next()
+            {
+                all.push(Val::text(next.as_str()));
+                pay(target.len() - next.end())?;
+            }
+            Ok(Val::list(all))
+        }
+    }
 }
 
 fn place(at: i64, length: usize) -> Result<usize, EvalError> {
@@ -125,22 +133,23 @@ fn place(at: i64, length: usize) -> Result<usize, EvalError> {
 }
 
 fn index_of<'a>(name: &str, target: &str, wanted: &str, from: &[Val<'a>]) -> Outcome<'a> {
-    let chars: Vec<char> = target.chars().collect();
-    let wanted: Vec<char> = wanted.chars().collect();
+    let length = target.chars().count();
     let from = match from {
         [] => None,
-        [Val::Int(at)] => Some(place(*at, chars.len())?),
+        [Val::Int(at)] => Some(place(*at, length)?),
         _ => return Err(EvalError::no_overload()),
     };
-    let last = chars.len().checked_sub(wanted.len());
-    let is_at = |at: &usize| chars[*at..].starts_with(&wanted);
-    let found = last.and_then(|last| {
-        if name == "indexOf" {
-            (from.unwrap_or(0)..=last).find(is_at)
-        } else {
-            (0..=last.min(from.unwrap_or(last))).rev().find(is_at)
-        }
-    });
+    let bytes = |at: usize| target.char_indices().nth(at).map_or(target.len(), |(byte, _)| byte);
+    let found = if name == "indexOf" {
+        let start = from.map_or(0, bytes);
+        target[start..].find(wanted).map(|at| start + at)
+    } else {
+        // The last one may begin where the search does.
+        let wide = wanted.chars().count();
+        let end = from.map_or(target.len(), |from| bytes(from.saturating_add(wide)));
+        target[..end].rfind(wanted)
+    };
+    let found = found.map(|at| target[..at].chars().count());
     Ok(Val::Int(found.map_or(-1, |at| i64::try_from(at).unwrap_or(i64::MAX))))
 }
 

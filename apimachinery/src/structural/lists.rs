@@ -1,5 +1,10 @@
 //! Lists that are sets or maps have no item twice (`pkg/apiserver/schema/listtype`).
 
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
+
 use serde_json::{Map, Value};
 
 use super::{ListKind, Structural};
@@ -39,20 +44,49 @@ fn walk(value: &Value, schema: &Structural, path: &Path, errors: &mut Vec<FieldE
 }
 
 fn distinct(items: &[Value], schema: &Structural, path: &Path, errors: &mut Vec<FieldError>) {
-    let mut seen: Vec<Value> = Vec::with_capacity(items.len());
+    let mut seen: HashSet<Cow<'_, Value>> = HashSet::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         let key = match schema.list_kind() {
             ListKind::Map => match keys_of(item, schema) {
-                Some(key) => key,
+                Some(key) => Cow::Owned(key),
                 None => continue,
             },
-            ListKind::Set | ListKind::Atomic => item.clone(),
+            ListKind::Set | ListKind::Atomic => Cow::Borrowed(item),
         };
-        if seen.contains(&key) {
-            errors.push(FieldError::duplicate(&path.index(index), key));
+        if let Some(known) = seen.get(&key) {
+            errors.push(FieldError::duplicate(&path.index(index), known.as_ref().clone()));
         } else {
-            seen.push(key);
+            seen.insert(key);
         }
+    }
+}
+
+/// The items of a former map list by their keys; of other lists none, as their items have no identity.
+pub struct Former<'a> {
+    by_keys: HashMap<Value, &'a Value>,
+}
+
+impl<'a> Former<'a> {
+    /// The items of what a list was before.
+    #[must_use]
+    pub fn of(old: Option<&'a Value>, list: &Structural) -> Self {
+        let items = old.and_then(Value::as_array).filter(|_| list.list_kind() == ListKind::Map);
+        let mut by_keys = HashMap::new();
+        for item in items.into_iter().flatten() {
+            if let Some(key) = keys_of(item, list) {
+                by_keys.entry(key).or_insert(item);
+            }
+        }
+        Self { by_keys }
+    }
+
+    /// The item that had the same keys.
+    #[must_use]
+    pub fn get(&self, item: &Value, list: &Structural) -> Option<&'a Value> {
+        if self.by_keys.is_empty() {
+            return None;
+        }
+        self.by_keys.get(&keys_of(item, list)?).copied()
     }
 }
 

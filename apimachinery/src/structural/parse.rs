@@ -4,23 +4,26 @@
 
 use std::collections::BTreeMap;
 
-use regex_lite::Regex;
 use serde_json::{Map, Value};
 
 use super::{Additional, Limits, ListKind, Pattern, Rule, Structural, Type};
-use crate::cel;
+use crate::{
+    cel,
+    regexp::{self, Regexp},
+};
 
-pub(super) fn parse(schema: &Value) -> Result<Structural, String> {
+/// Reads a schema; `left` is how many states its patterns may have yet.
+pub(super) fn parse(schema: &Value, left: &mut u64) -> Result<Structural, String> {
     let Value::Object(fields) = schema else {
         return Err("a schema must be an object".to_owned());
     };
-    Ok(Structural {
+    let mut parsed = Structural {
         kind: kind(text(fields, "type"))?,
         default: fields.get("default").cloned(),
         nullable: flag(fields, "nullable"),
-        properties: children(fields, "properties")?,
-        additional: additional(fields.get("additionalProperties"))?,
-        items: child(fields, "items")?,
+        properties: children(fields, "properties", left)?,
+        additional: additional(fields.get("additionalProperties"), left)?,
+        items: child(fields, "items", left)?,
         preserve_unknown: flag(fields, "x-kubernetes-preserve-unknown-fields"),
         embedded: flag(fields, "x-kubernetes-embedded-resource"),
         int_or_string: flag(fields, "x-kubernetes-int-or-string"),
@@ -32,9 +35,20 @@ pub(super) fn parse(schema: &Value) -> Result<Structural, String> {
         },
         list_map_keys: texts(fields, "x-kubernetes-list-map-keys"),
         atomic: text(fields, "x-kubernetes-map-type") == "atomic",
-        limits: limits(fields)?,
-        rules: rules(fields),
-    })
+        limits: limits(fields, left)?,
+        rules: rules(fields, left)?,
+        ruled: false,
+    };
+    let below = parsed.properties.values().chain(parsed.items.as_deref());
+    parsed.ruled = !parsed.rules.is_empty()
+        || below.chain(parsed.additional.schema()).any(Structural::has_rules);
+    Ok(parsed)
+}
+
+/// Takes the states of a pattern from those that are left.
+fn spend(states: u64, left: &mut u64) -> Result<(), String> {
+    *left = left.checked_sub(states).ok_or("the schema's patterns are too large together")?;
+    Ok(())
 }
 
 fn kind(name: &str) -> Result<Option<Type>, String> {
@@ -50,15 +64,16 @@ fn kind(name: &str) -> Result<Option<Type>, String> {
     }))
 }
 
-fn limits(fields: &Map<String, Value>) -> Result<Limits, String> {
+fn limits(fields: &Map<String, Value>, left: &mut u64) -> Result<Limits, String> {
     let number = |name: &str| fields.get(name).and_then(Value::as_f64);
     let count = |name: &str| fields.get(name).and_then(Value::as_i64);
     let pattern = match text(fields, "pattern") {
         "" => None,
         pattern => {
-            let regex = Regex::new(pattern)
-                .map_err(|error| format!("pattern {pattern:?} cannot be read: {error}"))?;
-            Some(Pattern { text: pattern.to_owned(), regex })
+            let refused = |why| format!("pattern {pattern:?} cannot be read: {why}");
+            spend(regexp::states(pattern).map_err(refused)?, left)?;
+            let regexp = Regexp::new(pattern).map_err(refused)?;
+            Some(Pattern { text: pattern.to_owned(), regexp })
         }
     };
     Ok(Limits {
@@ -77,16 +92,26 @@ fn limits(fields: &Map<String, Value>) -> Result<Limits, String> {
         max_properties: count("maxProperties"),
         required: texts(fields, "required"),
         enumeration: fields.get("enum").and_then(Value::as_array).cloned().unwrap_or_default(),
-        all_of: list(fields, "allOf")?,
-        any_of: list(fields, "anyOf")?,
-        one_of: list(fields, "oneOf")?,
-        not: child(fields, "not")?,
+        all_of: list(fields, "allOf", left)?,
+        any_of: list(fields, "anyOf", left)?,
+        one_of: list(fields, "oneOf", left)?,
+        not: child(fields, "not", left)?,
     })
 }
 
-fn rules(fields: &Map<String, Value>) -> Vec<Rule> {
+fn rules(fields: &Map<String, Value>, left: &mut u64) -> Result<Vec<Rule>, String> {
     let rules = fields.get("x-kubernetes-validations").and_then(Value::as_array);
-    rules.into_iter().flatten().filter_map(Value::as_object).map(rule).collect()
+    let rules = rules.into_iter().flatten().filter_map(Value::as_object);
+    rules
+        .map(|fields| {
+            let rule = rule(fields);
+            let programs = [Some(&rule.program), rule.message_program.as_ref()];
+            for program in programs.into_iter().flatten().flatten() {
+                spend(program.expr.states(), left)?;
+            }
+            Ok(rule)
+        })
+        .collect()
 }
 
 fn rule(fields: &Map<String, Value>) -> Rule {
@@ -104,11 +129,11 @@ fn rule(fields: &Map<String, Value>) -> Rule {
     }
 }
 
-fn additional(value: Option<&Value>) -> Result<Additional, String> {
+fn additional(value: Option<&Value>, left: &mut u64) -> Result<Additional, String> {
     match value {
         None | Some(Value::Null) => Ok(Additional::None),
         Some(Value::Bool(allows)) => Ok(Additional::Allows(*allows)),
-        Some(schema) => Ok(Additional::Schema(Box::new(parse(schema)?))),
+        Some(schema) => Ok(Additional::Schema(Box::new(parse(schema, left)?))),
     }
 }
 
@@ -125,28 +150,40 @@ fn texts(fields: &Map<String, Value>, name: &str) -> Vec<String> {
     list.into_iter().flatten().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
 }
 
-fn child(fields: &Map<String, Value>, name: &str) -> Result<Option<Box<Structural>>, String> {
+fn child(
+    fields: &Map<String, Value>,
+    name: &str,
+    left: &mut u64,
+) -> Result<Option<Box<Structural>>, String> {
     match fields.get(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(schema) => Ok(Some(Box::new(parse(schema).map_err(|why| format!("{name}: {why}"))?))),
+        Some(schema) => {
+            let child = parse(schema, left).map_err(|why| format!("{name}: {why}"))?;
+            Ok(Some(Box::new(child)))
+        }
     }
 }
 
-fn list(fields: &Map<String, Value>, name: &str) -> Result<Vec<Structural>, String> {
-    let list = fields.get(name).and_then(Value::as_array);
-    list.into_iter().flatten().map(|s| parse(s).map_err(|why| format!("{name}: {why}"))).collect()
+fn list(
+    fields: &Map<String, Value>,
+    name: &str,
+    left: &mut u64,
+) -> Result<Vec<Structural>, String> {
+    let list = fields.get(name).and_then(Value::as_array).into_iter().flatten();
+    list.map(|schema| parse(schema, left).map_err(|why| format!("{name}: {why}"))).collect()
 }
 
 fn children(
     fields: &Map<String, Value>,
     name: &str,
+    left: &mut u64,
 ) -> Result<BTreeMap<String, Structural>, String> {
     let children = fields.get(name).and_then(Value::as_object);
     children
         .into_iter()
         .flatten()
         .map(|(key, schema)| {
-            let child = parse(schema).map_err(|why| format!("{name}[{key}]: {why}"))?;
+            let child = parse(schema, left).map_err(|why| format!("{name}[{key}]: {why}"))?;
             Ok((key.clone(), child))
         })
         .collect()

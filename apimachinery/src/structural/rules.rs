@@ -8,7 +8,10 @@ mod extensions;
 use serde_json::{Map, Value};
 
 use super::{Structural, prune, validate};
-use crate::field::{FieldError, Path};
+use crate::{
+    field::{FieldError, Path},
+    regexp::{self, Regexp},
+};
 
 /// What a schema may have at its root when there is a `status` subresource, in Go's names.
 const AT_ROOT: &[&str] = &[
@@ -84,6 +87,17 @@ type Schema = Map<String, Value>;
 /// Judges the schema of one version; `path` is the place of its `openAPIV3Schema`.
 #[must_use]
 pub fn check(path: &Path, schema: &Value, has_status: bool) -> Vec<FieldError> {
+    check_within(path, schema, has_status, &mut super::MAX_STATES.clone())
+}
+
+/// As [`check`], for one of several schemas, whose patterns may have so many states yet.
+#[must_use]
+pub fn check_within(
+    path: &Path,
+    schema: &Value,
+    has_status: bool,
+    states: &mut u64,
+) -> Vec<FieldError> {
     let Value::Object(root) = schema else {
         return vec![FieldError::required(path, "schemas are required")];
     };
@@ -95,13 +109,13 @@ pub fn check(path: &Path, schema: &Value, has_status: bool) -> Vec<FieldError> {
         );
         errors.push(FieldError::invalid(path, schema.clone(), detail));
     }
-    let mut judge = Judge { errors: Vec::new() };
+    let mut judge = Judge { errors: Vec::new(), states: 0 };
     judge.schema(root, Level::Root, path);
     judge.complete(root, root, path, path);
     judge.errors.sort_by_cached_key(ToString::to_string);
     errors.append(&mut judge.errors);
     if errors.is_empty() {
-        match Structural::parse(schema) {
+        match super::parse::parse(schema, states) {
             Ok(parsed) => {
                 defaults(&parsed, path, &mut errors);
                 super::rules_of_cel::check(&parsed, path, &mut errors);
@@ -155,6 +169,8 @@ fn nested(schema: &Schema) -> Vec<(String, &Schema)> {
 
 struct Judge {
     errors: Vec<FieldError>,
+    /// Of the patterns so far.
+    states: u64,
 }
 
 impl Judge {
@@ -313,7 +329,12 @@ impl Judge {
 
     fn pattern(&mut self, schema: &Schema, path: &Path) {
         let pattern = text(schema, "pattern");
-        if let Err(error) = regex_lite::Regex::new(pattern) {
+        // More than may be is told of the schema as a whole.
+        self.states = self.states.saturating_add(regexp::states(pattern).unwrap_or_default());
+        if self.states > super::MAX_STATES {
+            return;
+        }
+        if let Err(error) = Regexp::new(pattern) {
             let detail = format!("must be a valid regular expression, but isn't: {error}");
             self.errors.push(FieldError::invalid(&path.child("pattern"), pattern, detail));
         }

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::{ListKind, Rule, Structural, Type, validate::correlated};
+use super::{ListKind, Rule, Structural, Type, lists::Former};
 use crate::{
     cel::{
         self, Budget, EvalError, Val,
@@ -210,8 +210,9 @@ impl Run {
             }
             Value::Array(items) => {
                 let Some(item) = &schema.items else { return Ok(()) };
+                let former = Former::of(old, schema);
                 for (index, value) in items.iter().enumerate() {
-                    let old = correlated(value, old, schema);
+                    let old = former.get(value, schema);
                     self.value(&path.index(index), value, old, item, false)?;
                 }
             }

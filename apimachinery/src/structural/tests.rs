@@ -1,6 +1,9 @@
 use serde_json::{Value, json};
 
-use super::{Structural, default, lists, prune::prune, rules, rules_of_cel, validate};
+use super::{
+    Structural, default, duration_of, is_known_format, is_of_format, lists, prune::prune, rules,
+    rules_of_cel, validate,
+};
 use crate::field::{FieldError, Path};
 
 fn texts(errors: &[FieldError]) -> Vec<String> {
@@ -386,4 +389,127 @@ fn rules_that_cannot_be_are_refused() {
             r#"{at}.fieldPath: Invalid value: ".nope": fieldPath must be a valid path: does not refer to a valid field"#
         ),
     );
+}
+
+/// Quadratic checks would take hours over these.
+#[test]
+fn long_lists_are_compared_by_their_keys() {
+    let schema = Structural::parse(&json!({"type": "object", "properties": {
+        "set": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+        "map": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
+            "items": {"type": "object", "properties": {"k": {"type": "string"}, "n": {"type": "integer",
+                "maximum": 1, "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}}}},
+    }}))
+    .unwrap();
+    let set: Vec<String> = (0..60_000).map(|n| format!("item-{n}")).collect();
+    let map: Vec<Value> = set.iter().map(|k| json!({"k": k, "n": 2})).collect();
+    let old = json!({ "set": set, "map": map });
+    let mut object = old.clone();
+    object["map"].as_array_mut().unwrap().reverse();
+    object["map"][7]["n"] = json!(3);
+    object["set"][9] = json!("item-8");
+    object["map"][11]["k"] = json!("item-0");
+    assert_eq!(
+        texts(&lists::validate(&object, &schema)),
+        [r#"map[59999]: Duplicate value: {"k":"item-0"}"#, r#"set[9]: Duplicate value: "item-8""#]
+    );
+    // What was too large before may stay, what has changed may not.
+    assert_eq!(
+        texts(&validate::validate(&object, Some(&old), &schema)),
+        ["map[7].n: Invalid value: 3: map[7].n in body should be less than or equal to 1"]
+    );
+    assert_eq!(
+        texts(&rules_of_cel::validate(&object, Some(&old), &schema)),
+        ["map[7].n: Invalid value: 3: failed rule: self == oldSelf"]
+    );
+}
+
+#[test]
+fn multiples_are_told_as_kubernetes_tells_them() {
+    let check = |factor: Value, value: Value, expected: bool| {
+        let schema = Structural::parse(&json!({"type": "number", "multipleOf": factor})).unwrap();
+        assert_eq!(
+            validate::validate(&value, None, &schema).is_empty(),
+            expected,
+            "{value} {factor}"
+        );
+    };
+    check(json!(0.1), json!(0.3), true);
+    check(json!(0.1), json!(0.35), false);
+    check(json!(0.01), json!(19.99), true);
+    check(json!(2.5), json!(7.5), true);
+    check(json!(3), json!(9), true);
+    check(json!(3), json!(10), false);
+    check(json!(2), json!(9_007_199_254_740_993_i64), false);
+}
+
+#[test]
+fn defaults_are_filled_in_up_to_a_bound() {
+    let schema = Structural::parse(&json!({"type": "object", "properties": {"list": {"type": "array",
+        "items": {"type": "object", "properties": {"text": {"type": "string", "default": "x".repeat(1000)}}}}}}))
+    .unwrap();
+    let mut object = json!({"list": vec![json!({}); 100_000]});
+    default::default(&mut object, &schema);
+    let filled =
+        object["list"].as_array().unwrap().iter().filter(|i| i["text"].is_string()).count();
+    assert!((2_500..=default::MAX_FILLED / 1000).contains(&filled), "{filled}");
+}
+
+#[test]
+fn patterns_are_bounded_each_and_together() {
+    let refused = |schema: &Value| texts(&rules::check(&Path::new("s"), schema, false));
+    let one = |pattern: &str| json!({"type": "object", "properties": {"f": {"type": "string", "pattern": pattern}}});
+    assert_eq!(
+        refused(&one("((a{100}){100}){100}")),
+        [
+            r#"s.properties[f].pattern: Invalid value: "((a{100}){100}){100}": must be a valid regular expression, but isn't: error parsing regexp: invalid repeat count: `{100}`"#
+        ]
+    );
+    let many = |field: &dyn Fn(usize) -> Value| {
+        let fields: serde_json::Map<String, Value> =
+            (0..2_000).map(|n| (format!("f{n}"), field(n))).collect();
+        json!({"type": "object", "properties": fields})
+    };
+    let patterns = many(&|n| json!({"type": "string", "pattern": format!("a{{1000}}{n}")}));
+    let rules = many(&|n| {
+        json!({"type": "string", "x-kubernetes-validations": [
+        {"rule": format!("self.matches('a{{1000}}{n}')")}]})
+    });
+    for schema in [patterns, rules] {
+        let told = refused(&schema);
+        assert!(
+            told.len() == 1 && told[0].ends_with("the schema's patterns are too large together"),
+            "{told:?}"
+        );
+    }
+    // Nor is a text matched for hours.
+    let schema = Structural::parse(&json!({"type": "string", "pattern": "(a|b){500}c"})).unwrap();
+    let told = texts(&validate::validate(&json!("ab".repeat(500_000)), None, &schema));
+    assert_eq!(
+        told,
+        [r#"<nil>: Invalid value: "":  in body is too long to be matched with '(a|b){500}c'"#]
+    );
+}
+
+#[test]
+fn formats_are_those_that_kubernetes_checks() {
+    let check = |format: &str, good: &[&str], bad: &[&str]| {
+        assert!(is_known_format(format), "{format}");
+        good.iter().for_each(|text| assert!(is_of_format(format, text), "{format} {text}"));
+        bad.iter().for_each(|text| assert!(!is_of_format(format, text), "{format} {text}"));
+    };
+    check("isbn10", &["0-321-75104-3", "080442957X"], &["0321751040", "X321751043", "12"]);
+    check("isbn13", &["978 3401013190"], &["9783401013191"]);
+    check("isbn", &["0321751043", "9783401013190"], &["1"]);
+    check("creditcard", &["4111-1111-1111-1111", "378282246310005"], &["4111111111111112", "1"]);
+    check("ssn", &["111-11-1111", "111111111", "111 11 1111"], &["999-111111-", "1-11-11111", "1"]);
+    check("rgbcolor", &["rgb(100, 200,0)"], &["rgb(256,0,0)", "rgb(1,2)", "rgb(01,2,3)", "red"]);
+    check("password", &["anything"], &[]);
+    check(
+        "duration",
+        &["1h30m", "-5s", "3w", "1 day 2 hours", "2 weeks", "10µs"],
+        &["", "1", "one", "1 fortnight", "99999999999999w"],
+    );
+    let week = duration_of("1 week").unwrap();
+    assert_eq!(week.as_secs(), 7 * 24 * 3600);
 }

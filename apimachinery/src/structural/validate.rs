@@ -6,8 +6,11 @@
 
 use serde_json::{Map, Value};
 
-use super::{Additional, Limits, ListKind, Structural, Type, formats, lists::keys_of};
+use super::{Additional, Limits, Structural, Type, formats, lists::Former};
 use crate::field::{ErrorType, FieldError, Path};
+
+/// A text is matched with a pattern if its bytes times the pattern's states are no more: some seconds.
+const MAX_MATCH: u64 = 200_000_000;
 
 /// Validates an object; `old` is what it replaces.
 #[must_use]
@@ -26,20 +29,6 @@ pub fn validate_at(
     let mut errors = Vec::new();
     check(path, value, old, schema, &mut errors);
     errors
-}
-
-/// The item of a former map list that has the same keys.
-#[must_use]
-pub fn correlated<'a>(
-    item: &Value,
-    old: Option<&'a Value>,
-    list: &Structural,
-) -> Option<&'a Value> {
-    if list.list_kind() != ListKind::Map {
-        return None;
-    }
-    let key = keys_of(item, list)?;
-    old?.as_array()?.iter().find(|other| keys_of(other, list).as_ref() == Some(&key))
 }
 
 fn check(
@@ -131,9 +120,16 @@ fn text_limits(path: &Path, text: &str, schema: &Structural, errors: &mut Vec<Fi
         let detail = format!("{} should be at least {min} chars long", in_body(path));
         errors.push(FieldError::invalid(path, text, detail));
     }
-    if let Some(pattern) = limits.pattern.as_ref().filter(|p| !p.regex.is_match(text)) {
-        let detail = format!("{} should match '{}'", in_body(path), pattern.text);
-        errors.push(FieldError::invalid(path, text, detail));
+    if let Some(pattern) = &limits.pattern {
+        // Nothing stops a match that has begun.
+        if (text.len() as u64).saturating_mul(pattern.regexp.states) > MAX_MATCH {
+            let detail =
+                format!("{} is too long to be matched with '{}'", in_body(path), pattern.text);
+            errors.push(FieldError::invalid(path, "", detail));
+        } else if !pattern.regexp.regex.is_match(text) {
+            let detail = format!("{} should match '{}'", in_body(path), pattern.text);
+            errors.push(FieldError::invalid(path, text, detail));
+        }
     }
     if schema.kind == Some(Type::String) && !formats::is_of(&limits.format, text) {
         let detail = format!("{} must be of type {}: \"{text}\"", in_body(path), limits.format);
@@ -152,7 +148,7 @@ fn number_limits(
         let detail = format!("{} {why}", in_body(path));
         errors.push(FieldError::invalid(path, Value::Number(number.clone()), detail));
     };
-    if let Some(factor) = limits.multiple_of.filter(|f| *f != 0.0 && (value / f).fract() != 0.0) {
+    if let Some(factor) = limits.multiple_of.filter(|f| !is_multiple(number, value, *f)) {
         wrong(format!("should be a multiple of {factor}"));
     }
     match limits.maximum {
@@ -175,6 +171,29 @@ fn number_limits(
     }
 }
 
+/// As Kubernetes' validation: whole numbers exactly, others within a relative error.
+fn is_multiple(number: &serde_json::Number, value: f64, factor: f64) -> bool {
+    const EPSILON: f64 = 1e-9;
+    const MAX_WHOLE: f64 = 9_007_199_254_740_991.0;
+    if factor == 0.0 {
+        return true;
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "whole, and within 2⁵³")]
+    if let Some(whole) = number.as_i64()
+        && factor.fract() == 0.0
+        && factor.abs() <= MAX_WHOLE
+    {
+        return whole % (factor as i64) == 0;
+    }
+    let times = if factor < 1.0 { 1.0 / factor * value } else { value / factor };
+    if !times.is_finite() || times.abs() > MAX_WHOLE {
+        return false;
+    }
+    let whole = times.round();
+    times == whole
+        || (whole != 0.0 && (times - whole).abs() / (times.abs() + whole.abs()) < EPSILON)
+}
+
 fn list_limits(
     path: &Path,
     items: &[Value],
@@ -184,8 +203,9 @@ fn list_limits(
 ) {
     let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
     if let Some(item) = &schema.items {
+        let former = Former::of(old, schema);
         for (index, value) in items.iter().enumerate() {
-            check(&path.index(index), value, correlated(value, old, schema), item, errors);
+            check(&path.index(index), value, former.get(value, schema), item, errors);
         }
     }
     if let Some(min) = schema.limits.min_items.filter(|min| count < *min) {
