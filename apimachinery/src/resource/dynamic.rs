@@ -83,6 +83,10 @@ fn intern_texts(texts: &[String]) -> Vec<&'static str> {
 /// The resource of a description; the same for equal ones.
 #[must_use]
 pub fn intern(of: &Description) -> &'static ResourceInfo {
+    let mut resources = RESOURCES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = resources.iter().find(|known| is_of(known, of)) {
+        return known;
+    }
     let subresources: Vec<SubresourceInfo> = of
         .subresources
         .iter()
@@ -109,13 +113,28 @@ pub fn intern(of: &Description) -> &'static ResourceInfo {
         served: true,
         storage_prefix: intern_text(&format!("{}/{}", of.group, of.resource)),
     };
-    let mut resources = RESOURCES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = resources.iter().find(|known| ***known == info) {
-        return known;
-    }
     let leaked: &'static ResourceInfo = Box::leak(Box::new(info));
     resources.push(leaked);
     leaked
+}
+
+/// Whether a resource is what a description says: looked for before anything of it is kept for good.
+fn is_of(info: &ResourceInfo, of: &Description) -> bool {
+    let texts = [info.group, info.version, info.kind, info.list, info.resource, info.singular];
+    let wanted = [&of.group, &of.version, &of.kind, &of.list_kind, &of.resource, &of.singular];
+    let same = |ours: &[&str], theirs: &[String]| ours.iter().eq(theirs.iter());
+    let same_sub = |(ours, theirs): (&SubresourceInfo, &Subresource)| {
+        let texts = [ours.name, ours.group, ours.version, ours.kind];
+        texts.iter().eq([&theirs.name, &theirs.group, &theirs.version, &theirs.kind])
+            && same(ours.verbs, &theirs.verbs)
+    };
+    texts.iter().eq(wanted)
+        && same(info.short_names, &of.short_names)
+        && same(info.categories, &of.categories)
+        && info.namespaced == of.namespaced
+        && same(info.verbs, &of.verbs)
+        && info.subresources.len() == of.subresources.len()
+        && info.subresources.iter().zip(&of.subresources).all(same_sub)
 }
 
 /// The resource of a kind among those that this process has learned of; whether it is still served only the server knows.
