@@ -61,7 +61,7 @@ impl CustomResource {
         let served = definition.versions().iter().filter(|version| version["served"] == true);
         served
             .map(|version| {
-                let same = version["name"] == stored["name"];
+                let same = version["schema"] == stored["schema"];
                 let schema = if same { storage_schema.clone() } else { schema_of(version) };
                 Self::new(definition, version, schema, &storage_schema, &storage_api_version)
             })

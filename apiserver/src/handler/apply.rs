@@ -52,7 +52,7 @@ impl Handler {
     ) -> Result<Reply, Status> {
         let config = patch::parse_apply(body, context.field_validation, warnings)?;
         let is_scale = context.subresource == "scale";
-        let config = if is_scale { of_scale(store.info, &config)? } else { config };
+        let config = if is_scale { of_scale(store, &config)? } else { config };
         if config.kind() != store.info.kind {
             return Err(Status::bad_request(format!(
                 "invalid object type: {}, Kind={}",
@@ -62,7 +62,7 @@ impl Handler {
         }
         let stored = self.apply_config(store, context, &config, warnings).await?;
         let body = if is_scale {
-            store.strategy.to_scale(&Object::from_slice(&stored.bytes)?)?.to_bytes()
+            store.strategy.to_scale(&store.load(&stored.bytes)?)?.to_bytes()
         } else {
             self.shaper(store, context).object(&stored.bytes)?
         };
@@ -117,7 +117,8 @@ impl Handler {
 }
 
 /// The configuration of an object that wants what a Scale says.
-fn of_scale(info: &'static ResourceInfo, scale: &Object) -> Result<Object, Status> {
+fn of_scale(store: &Store, scale: &Object) -> Result<Object, Status> {
+    let info = store.info;
     if (scale.api_version(), scale.kind()) != ("autoscaling/v1", "Scale") {
         return Err(Status::bad_request(format!(
             "invalid object type: {}, Kind={}",
@@ -131,8 +132,9 @@ fn of_scale(info: &'static ResourceInfo, scale: &Object) -> Result<Object, Statu
     if let Some(metadata) = scale.get(&["metadata"]) {
         config.set(&["metadata"], metadata.clone());
     }
-    if let Some(replicas) = scale.get(&["spec", "replicas"]) {
-        config.set(&["spec", "replicas"], replicas.clone());
+    // Defined kinds have their replicas where their definition says.
+    if scale.get(&["spec", "replicas"]).is_some() {
+        store.strategy.from_scale(&mut config, scale)?;
     }
     Ok(config)
 }

@@ -48,6 +48,10 @@ use crate::{
     storage::{Put, Storage, StorageError},
 };
 
+/// No object is stored that is longer: what a body may have.
+const MAX_STORED: usize = 3 << 20;
+/// Nor a custom resource that is longer than this, which etcd's limit for requests is.
+const MAX_CUSTOM: usize = 3 << 19;
 /// How long events are kept, as Kubernetes' `--event-ttl` says by default.
 const EVENT_TTL: Duration = Duration::from_secs(3600);
 
@@ -126,6 +130,19 @@ impl Store {
 
     fn is_services(&self) -> bool {
         std::ptr::eq(self.info, &raw const resource::SERVICES)
+    }
+
+    /// The write of what a caller wants.
+    ///
+    /// # Errors
+    /// An object that is too large for the storage, in etcd's words.
+    fn checked_put(&self, key: Arc<str>, object: &Object) -> Result<Put, Status> {
+        let put = self.put(key, object);
+        let most = if self.strategy.is_custom() { MAX_CUSTOM } else { MAX_STORED };
+        if put.value.len() > most {
+            return Err(plain_error("etcdserver: request is too large"));
+        }
+        Ok(put)
     }
 
     fn put(&self, key: Arc<str>, object: &Object) -> Put {

@@ -480,3 +480,65 @@ async fn another_version_of_a_built_in_kind_does_not_reach_its_store_nor_its_rig
     let object = Object::from_slice(established.to_string().as_bytes()).unwrap();
     assert!(!crate::apiextensions::definition::Definition::of(&object).is_served());
 }
+
+/// A definition of a kind whose replicas are elsewhere, and whose items have a long default and an unknown format.
+fn of_gadgets() -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "gadgets.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced", "names": {"plural": "gadgets", "kind": "Gadget"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "subresources": {"scale": {"specReplicasPath": ".spec.size.count",
+                    "statusReplicasPath": ".status.replicas"}},
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+                    "spec": {"type": "object", "properties": {
+                        "size": {"type": "object", "properties": {"count": {"type": "integer", "format": "int32"}}},
+                        "list": {"type": "array", "format": "cidr", "items": {"type": "object", "properties": {
+                            "text": {"type": "string", "format": "nope", "default": "x".repeat(100)}}}}}},
+                    "status": {"type": "object", "properties": {"replicas": {"type": "integer"}}}}}}}],
+        },
+    })
+}
+
+#[tokio::test]
+async fn scales_are_applied_where_the_definition_has_the_replicas() {
+    let (chain, _shutdown) = following().await;
+    let context = chain.context(Verb::Create, DEFINITIONS, "");
+    let body = Request::Create(of_gadgets().to_string().into());
+    let answer = chain.handler.handle(&context, body).await.unwrap();
+    assert_eq!(answer.warnings, [r#"unrecognized format "cidr""#, r#"unrecognized format "nope""#]);
+    let info = chain.handler.find("example.com", "v1", "gadgets").unwrap();
+    let gadget = json!({"apiVersion": "example.com/v1", "kind": "Gadget", "metadata": {"name": "a"},
+        "spec": {"size": {"count": 1}}});
+    chain.create(info, gadget).await.unwrap();
+    let mut context = chain.context(Verb::Patch, info, "a/scale");
+    (context.field_manager, context.manager_given) = ("scaler".into(), true);
+    context.force = true;
+    let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "a"},
+        "spec": {"replicas": 4}});
+    let applied = Request::Patch(PatchType::Apply, scale.to_string().into());
+    let scaled = chain.object(context, applied).await.unwrap();
+    assert_eq!(scaled.get(&["spec"]), Some(&json!({"replicas": 4})));
+    let gadget = chain.get(info, "a").await.unwrap();
+    assert_eq!(gadget.get(&["spec"]), Some(&json!({"size": {"count": 4}})));
+}
+
+#[tokio::test]
+async fn what_defaults_make_too_large_is_not_stored() {
+    let (chain, _shutdown) = following().await;
+    chain.create(DEFINITIONS, of_gadgets()).await.unwrap();
+    let info = chain.handler.find("example.com", "v1", "gadgets").unwrap();
+    let gadget = |count: usize| {
+        json!({"apiVersion": "example.com/v1", "kind": "Gadget", "metadata": {"name": format!("g{count}")},
+            "spec": {"list": vec![json!({}); count]}})
+    };
+    chain.create(info, gadget(1000)).await.unwrap();
+    for count in [20_000, 400_000] {
+        let refused = chain.create(info, gadget(count)).await.unwrap_err();
+        assert_eq!(
+            (refused.code, refused.message.as_str()),
+            (500, "etcdserver: request is too large")
+        );
+    }
+}

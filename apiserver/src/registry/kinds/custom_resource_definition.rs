@@ -8,10 +8,13 @@
 
 mod versions;
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
-    field::{FieldError, Path},
+    field::{FieldError, Path, go_quote},
     object::Object,
     resource::{self, ResourceInfo},
+    structural::unknown_formats,
     validation::{is_dns1035_label, is_dns1123_subdomain},
 };
 use jiff::Timestamp;
@@ -116,6 +119,17 @@ impl Strategy for CustomResourceDefinition {
         }
         check_stored_versions(object, &mut errors);
         errors
+    }
+
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        let definition = Definition::of(object);
+        let schemas =
+            definition.versions().iter().map(|version| &version["schema"]["openAPIV3Schema"]);
+        let formats: BTreeSet<String> = schemas.flat_map(unknown_formats).collect();
+        formats
+            .into_iter()
+            .map(|format| format!("unrecognized format {}", go_quote(&format)))
+            .collect()
     }
 
     fn columns(&self) -> &'static [Column] {

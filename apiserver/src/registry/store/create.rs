@@ -118,7 +118,7 @@ impl Store {
             return self.dry_create(&object).await;
         }
         let key: Arc<str> = self.key(object.namespace(), object.name()).into();
-        let txn = Txn::create(self.put(key, &object));
+        let txn = Txn::create(self.checked_put(key, &object)?);
         match self.deps.storage.txn(txn).await.map_err(|e| storage_error(self.info, &e))? {
             TxnResult::Committed { puts, .. } => {
                 Ok(Stored { bytes: puts[0].value.clone(), created: true })
@@ -139,7 +139,7 @@ impl Store {
                 return self.dry_create(&service).await;
             }
             let key: Arc<str> = self.key(service.namespace(), service.name()).into();
-            let mut txn = Txn::create(self.put(key, &service));
+            let mut txn = Txn::create(self.checked_put(key, &service)?);
             plan.extend(&mut txn, &service);
             let conditions: Vec<_> = txn.compares.iter().map(|c| c.key().clone()).collect();
             match self.deps.storage.txn(txn).await.map_err(|e| storage_error(self.info, &e))? {

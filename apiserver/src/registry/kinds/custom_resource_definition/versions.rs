@@ -1,8 +1,10 @@
 //! The versions of a definition: names, storage, schemas, subresources, columns, selectable fields.
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
     field::{FieldError, Path},
-    structural::{Structural, Type, rules},
+    structural::{MAX_STATES, Structural, Type, rules},
     validation::is_dns1035_label,
 };
 use serde_json::Value;
@@ -24,11 +26,8 @@ pub(super) fn check(spec: &Value, at: &Path, errors: &mut Vec<FieldError>) {
             errors.push(FieldError::invalid(&at, name(version), mistakes.join(",")));
         }
     }
-    let twice = versions
-        .iter()
-        .enumerate()
-        .any(|(index, version)| versions[..index].iter().any(|other| name(other) == name(version)));
-    if twice {
+    let names: BTreeSet<String> = versions.iter().map(name).collect();
+    if names.len() < versions.len() {
         let detail = "must contain unique version names";
         errors.push(FieldError::invalid(&versions_at, list.clone(), detail));
     }
@@ -42,6 +41,8 @@ pub(super) fn check(spec: &Value, at: &Path, errors: &mut Vec<FieldError>) {
     let place = |part: &str, common: &str, index: usize| {
         if same(part) { at.child(common) } else { versions_at.index(index).child(part) }
     };
+    // All versions have their patterns at one time.
+    let mut states = MAX_STATES;
     for (index, version) in each("schema").iter().enumerate() {
         let schema = version["schema"].get("openAPIV3Schema").unwrap_or(&Value::Null);
         if schema.is_null() {
@@ -51,7 +52,7 @@ pub(super) fn check(spec: &Value, at: &Path, errors: &mut Vec<FieldError>) {
         }
         let at = place("schema", "validation", index).child("openAPIV3Schema");
         let has_status = version["subresources"]["status"].is_object();
-        errors.extend(rules::check(&at, schema, has_status));
+        errors.extend(rules::check_within(&at, schema, has_status, &mut states));
     }
     for (index, version) in each("subresources").iter().enumerate() {
         let at = place("subresources", "subresources", index);
@@ -154,6 +155,10 @@ fn selectable(version: &Value, at: &Path, errors: &mut Vec<FieldError>) {
     let fields = version["selectableFields"].as_array().map(Vec::as_slice).unwrap_or_default();
     if fields.len() > MAX_SELECTABLE {
         errors.push(FieldError::too_many(at, fields.len(), MAX_SELECTABLE));
+        return;
+    }
+    if fields.is_empty() {
+        return;
     }
     let schema = Structural::parse(&version["schema"]["openAPIV3Schema"]).unwrap_or_default();
     let mut seen: Vec<&str> = Vec::new();
