@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use apimachinery::{
     api::authentication::{BoundObjectReference, TokenRequest, TokenRequestStatus},
-    field::{FieldError, Path},
+    field::{FieldError, Path, go_quote},
     object::Object,
     resource::{self, ResourceInfo},
     status::Status,
     time::Time,
 };
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use super::{Handler, Reply};
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
         accounts::user_name,
         token::{Claims, ISSUER, Named, Private},
     },
-    authorization::node::node_name,
+    authorization::{Attributes, node::node_name},
     registry::store::Store,
     request::{RequestContext, pseudo_resource},
 };
@@ -52,7 +53,7 @@ impl Handler {
             ..Private::default()
         };
         let bound = wanted.spec.bound_object_ref.as_ref();
-        self.check_node(context, bound).await?;
+        self.check_node(context, bound, &wanted.spec.audiences).await?;
         if let Some(bound) = bound {
             self.bind_token(context, bound, &account, &mut private).await?;
         }
@@ -108,6 +109,7 @@ impl Handler {
         &self,
         context: &RequestContext,
         bound: Option<&BoundObjectReference>,
+        audiences: &[String],
     ) -> Result<(), Status> {
         let Some(node) = node_name(&context.user) else { return Ok(()) };
         let refuse = |why: &str| Status::forbidden(context.resource, &context.name, why);
@@ -123,7 +125,30 @@ impl Handler {
                 "node requested token bound to a pod scheduled on a different node",
             ));
         }
-        Ok(())
+        let audience = match audiences {
+            [] => "",
+            [one] => one,
+            _ => return Err(refuse("node may only request 0 or 1 audiences")),
+        };
+        if mentions(&pod, audience) {
+            return Ok(());
+        }
+        // An administrator may grant a node further audiences.
+        let right = Attributes::Resource {
+            verb: "request-serviceaccounts-token-audience",
+            group: "",
+            resource: audience,
+            subresource: "",
+            namespace: &context.namespace,
+            name: &context.name,
+        };
+        self.authorizer.authorize(&context.user, &right, None).await.map_err(|_| {
+            refuse(&format!(
+                "audience {} not found in pod spec volume, {} is not authorized to request tokens for this audience",
+                go_quote(audience),
+                context.user.name
+            ))
+        })
     }
 
     async fn bind_token(
@@ -180,6 +205,15 @@ impl Handler {
         }
         Ok(())
     }
+}
+
+/// Whether a volume of the pod wants a token for the audience; none stands for the API server's own.
+fn mentions(pod: &Object, audience: &str) -> bool {
+    let volumes = pod.get_list(&["spec", "volumes"]).iter();
+    let sources = volumes.filter_map(|volume| volume["projected"]["sources"].as_array()).flatten();
+    sources
+        .filter_map(|source| source["serviceAccountToken"].as_object())
+        .any(|token| token.get("audience").and_then(Value::as_str).unwrap_or_default() == audience)
 }
 
 fn named(object: &Object) -> Named {

@@ -27,6 +27,8 @@ async fn running() -> (Running, String) {
     }
     post("/api/v1/nodes", json!({"metadata": {"name": "node-1"}})).await;
     let spec = json!({"serviceAccountName": "bot", "nodeName": "node-1",
+        "volumes": [{"name": "t", "projected": {"sources": [
+            {"serviceAccountToken": {"path": "bank", "audience": "bank"}}]}}],
         "containers": [{"name": "c", "image": "nginx"}]});
     let pod = post(PODS, json!({"metadata": {"name": "web"}, "spec": spec})).await;
     let uid = pod["metadata"]["uid"].as_str().unwrap().to_owned();
@@ -120,6 +122,17 @@ async fn tokens_are_asked_for_with_reason() {
     check(&own, json!({"spec": {}}), (403, unbound)).await;
     let nameless = "serviceaccounts \"bot\" is forbidden: node requested token with a pod binding without a uid";
     check(&own, bound("", 3600), (403, nameless)).await;
+    let asks = |audiences: &[&str]| {
+        let mut body = bound(&uid, 3607);
+        body["spec"]["audiences"] = json!(audiences);
+        body
+    };
+    let vault = "serviceaccounts \"bot\" is forbidden: audience \"vault\" not found in pod spec volume, system:node:node-1 is \
+                 not authorized to request tokens for this audience";
+    check(&own, asks(&["vault"]), (403, vault)).await;
+    let several = "serviceaccounts \"bot\" is forbidden: node may only request 0 or 1 audiences";
+    check(&own, asks(&["vault", "other"]), (403, several)).await;
+    assert_eq!(running.token(&own, &asks(&["bank"])).await.0, 201);
     let stranger = running.token(&node("system:node:node-2"), &bound(&uid, 3607)).await;
     assert_eq!(stranger.0, 403, "{}", stranger.1);
     running.shutdown.cancel();
