@@ -342,6 +342,18 @@ impl Resources for GrpcFace {
             .authorize_path(&user, "get", "/apis", parts.record.as_deref())
             .await
             .map_err(|status| to_tonic(&status))?;
+        if !wanted.is_empty() {
+            // Whoever may ask for resources may not have the right to their schemas.
+            self.handler
+                .authorize_path(
+                    &user,
+                    "get",
+                    &format!("/openapi/v3/{wanted}"),
+                    parts.record.as_deref(),
+                )
+                .await
+                .map_err(|status| to_tonic(&status))?;
+        }
         let openapi = if wanted.is_empty() { Bytes::new() } else { self.document(wanted).await? };
         Ok(Response::new(DiscoveryReply {
             groups: self.discovery.of(&self.handler.definitions.table()).all_groups.clone(),
