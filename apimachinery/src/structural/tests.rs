@@ -441,6 +441,7 @@ fn multiples_are_told_as_kubernetes_tells_them() {
     check(json!(3), json!(9), true);
     check(json!(3), json!(10), false);
     check(json!(2), json!(9_007_199_254_740_993_i64), false);
+    check(json!(-1), json!(i64::MIN), true);
 }
 
 #[test]

@@ -183,7 +183,7 @@ fn is_multiple(number: &serde_json::Number, value: f64, factor: f64) -> bool {
         && factor.fract() == 0.0
         && factor.abs() <= MAX_WHOLE
     {
-        return whole % (factor as i64) == 0;
+        return whole.checked_rem(factor as i64).is_none_or(|rest| rest == 0);
     }
     let times = if factor < 1.0 { 1.0 / factor * value } else { value / factor };
     if !times.is_finite() || times.abs() > MAX_WHOLE {
