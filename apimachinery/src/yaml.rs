@@ -3,7 +3,7 @@
 //! Reading goes through saphyr-parser's events, so that every error knows file, line and column; scalars follow
 //! goyaml's rules ([`resolve`]), which are neither YAML 1.1 nor 1.2: `0644` and `0o644` are octal, `yes` and `on` are
 //! booleans, `1e3` becomes the integer 1000, timestamps stay text. Aliases and merges (`<<`) are expanded, within
-//! bounds. Repeated keys are refused. JSON (one value or a stream of them) is read as JSON.
+//! bounds. Repeated keys are refused by [`read`], and by [`read_forgiving`] the last one counts, as for kubectl. JSON (one value or a stream of them) is read as JSON.
 //!
 //! Printing ([`emit`]) gives byte for byte what `kubectl get -o yaml` prints: libyaml's emitter with goyaml's choice of
 //! styles. A test compares both directions with a real kubectl where there is one.
@@ -71,14 +71,34 @@ impl std::error::Error for YamlError {}
 /// # Errors
 /// The first thing that is wrong.
 pub fn read(text: &str, source: &str) -> Result<Vec<Document>, YamlError> {
+    read_with(text, source, Repeated::Refused)
+}
+
+/// [`read`] for those who take the last of a map's repeated keys.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn read_forgiving(text: &str, source: &str) -> Result<Vec<Document>, YamlError> {
+    read_with(text, source, Repeated::LastWins)
+}
+
+/// What becomes of a key that a map has twice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeated {
+    Refused,
+    LastWins,
+}
+
+fn read_with(text: &str, source: &str, repeated: Repeated) -> Result<Vec<Document>, YamlError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let result = if json::looks_like_json(text) {
         // A flow mapping also begins with a brace, so YAML has the last word unless the text is clearly JSON.
-        json::read(text).or_else(|json_error| {
-            read::read(text).map_err(|e| if json::is_clearly_json(text) { json_error } else { e })
+        json::read(text, repeated).or_else(|json_error| {
+            read::read(text, repeated)
+                .map_err(|e| if json::is_clearly_json(text) { json_error } else { e })
         })
     } else {
-        read::read(text)
+        read::read(text, repeated)
     };
     result.map_err(|e| YamlError { file: source.to_owned(), ..e })
 }

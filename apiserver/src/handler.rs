@@ -11,6 +11,7 @@ mod apply;
 mod authorize;
 mod evict;
 mod inspect;
+pub(crate) mod proxy;
 mod read;
 pub(crate) mod review;
 mod stream;

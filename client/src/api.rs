@@ -10,6 +10,7 @@
 //! the server's word.
 
 mod dynamic;
+mod http;
 mod request;
 #[cfg(test)]
 mod tests;

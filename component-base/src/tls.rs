@@ -15,6 +15,7 @@ mod tests;
 
 use std::fmt;
 
+pub(crate) use self::config::unverified_client_config;
 pub use self::{
     authority::{CertSpec, CertificateAuthority, Usage, create_signing_key},
     config::{client_config, identity_of, server_config},

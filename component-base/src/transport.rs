@@ -38,7 +38,10 @@ mod tests;
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 pub use self::{
-    channel::channel, failure::Failure, in_process::InProcessConnector, listener::Listener,
+    channel::{channel, connect_http1, unverified_tls},
+    failure::Failure,
+    in_process::InProcessConnector,
+    listener::Listener,
     serve::serve,
 };
 use crate::tls::{self, KeyPair, TlsError};

@@ -7,6 +7,7 @@ pub mod certificate;
 pub mod completion;
 pub mod config;
 pub mod cordon;
+pub mod cp;
 pub mod create;
 pub mod delete;
 pub mod describe;
@@ -25,6 +26,7 @@ pub mod logs;
 pub mod node;
 pub mod patch;
 pub mod port_forward;
+pub mod proxy;
 pub mod replace;
 pub mod rollout;
 pub mod run;
@@ -103,6 +105,8 @@ pub static COMMANDS: &[Group] = &[
             leaf::<attach::Attach>(),
             leaf::<exec::Exec>(),
             leaf::<port_forward::PortForward>(),
+            leaf::<proxy::Proxy>(),
+            leaf::<cp::Cp>(),
             group("auth", "Inspect authorization", auth::USAGE, auth::SUBCOMMANDS),
             leaf::<events::Events>(),
             leaf::<explain_schedule::ExplainSchedule>(),

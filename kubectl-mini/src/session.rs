@@ -9,6 +9,7 @@ use apimachinery::{
     resource,
     status::{Status, StatusReason},
 };
+use bytes::Bytes;
 use client::wire;
 use futures::{StreamExt, stream};
 use proto::v1::{ExecInput, ExecOutput, ExecStart, exec_input, exec_output};
@@ -38,16 +39,51 @@ const CHUNK: usize = 8 * 1024;
 /// Chunks of standard input that may wait.
 const WAITING: usize = 4;
 
+/// A piece of what a process writes.
+pub enum Output {
+    /// On standard output.
+    Stdout(Bytes),
+    /// On standard error.
+    Stderr(Bytes),
+}
+
 /// Runs the session. With `start.tty`, the terminal is in raw mode meanwhile.
 ///
 /// # Errors
 /// The server's, or the exit code of the process.
 pub async fn run(context: &Context, call: Call, start: ExecStart) -> Result<(), CommandError> {
+    let stdin = if start.stdin { context.take_stdin() } else { None };
+    let mut print = |output| match output {
+        Output::Stdout(bytes) => context.print_bytes(&bytes),
+        Output::Stderr(bytes) => context.print_err_bytes(&bytes),
+    };
+    carry(context, call, start, stdin, &mut print).await
+}
+
+/// Runs a command with its streams in this program's hands.
+///
+/// # Errors
+/// The server's, the exit code of the process, or what `take` says.
+pub async fn pipe(
+    context: &Context,
+    start: ExecStart,
+    stdin: Option<Box<dyn Read + Send>>,
+    take: &mut dyn FnMut(Output) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    carry(context, Call::Exec, start, stdin, take).await
+}
+
+async fn carry(
+    context: &Context,
+    call: Call,
+    start: ExecStart,
+    stdin: Option<Box<dyn Read + Send>>,
+    output: &mut dyn FnMut(Output) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
     let (sender, receiver) = mpsc::channel::<ExecInput>(WAITING);
     let raw = start.tty;
-    let stdin = start.stdin;
     let _raw = if raw { RawMode::enter().ok() } else { None };
-    if stdin && let Some(stdin) = context.take_stdin() {
+    if let Some(stdin) = stdin {
         let sender = sender.clone();
         std::thread::spawn(move || forward(stdin, &sender));
     }
@@ -72,7 +108,7 @@ pub async fn run(context: &Context, call: Call, start: ExecStart) -> Result<(), 
         while let Some(reply) =
             replies.message().await.map_err(|status| wire::from_tonic(&status))?
         {
-            if let Some(end) = take(context, reply)? {
+            if let Some(end) = take(output, reply)? {
                 return end;
             }
         }
@@ -119,14 +155,14 @@ async fn send_sizes(sender: &mpsc::Sender<ExecInput>) {
     }
 }
 
-/// Prints a piece of output; the status is the end.
+/// Hands a piece of output on; the status is the end.
 fn take(
-    context: &Context,
+    output: &mut dyn FnMut(Output) -> Result<(), CommandError>,
     reply: ExecOutput,
 ) -> Result<Option<Result<(), CommandError>>, CommandError> {
     match reply.kind {
-        Some(exec_output::Kind::Stdout(bytes)) => context.print_bytes(&bytes)?,
-        Some(exec_output::Kind::Stderr(bytes)) => context.print_err_bytes(&bytes)?,
+        Some(exec_output::Kind::Stdout(bytes)) => output(Output::Stdout(bytes))?,
+        Some(exec_output::Kind::Stderr(bytes)) => output(Output::Stderr(bytes))?,
         Some(exec_output::Kind::Status(json)) => {
             let status: Status = serde_json::from_slice(&json).map_err(|error| {
                 CommandError::message(format!(

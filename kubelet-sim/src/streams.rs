@@ -1,22 +1,27 @@
-//! The kubelet's own service: logs, exec, attach and port-forward of the pods on its nodes.
+//! The kubelet's own service: logs, exec, attach and port-forward of the pods on its nodes, and connections from there.
 //!
 //! It is served on a Unix socket in the cluster's private run folder (the peer's uid is checked by the listener), and
 //! only the API server dials it, after it has authenticated and authorized the user.
 
+mod dial;
 mod exec;
+mod http;
 mod inspection;
 mod logs;
 mod port_forward;
+mod relay;
 
 use std::{pin::Pin, sync::Arc};
 
 use apimachinery::{api::core::Pod, status::Status};
 use client::wire::to_tonic;
+use cni::network::Sandbox;
 use component_base::clock::Clock;
 use futures::Stream;
 use parking_lot::RwLock;
 use proto::v1::{
     self,
+    kubelet_server::{Kubelet, KubeletServer},
     node_inspection_server::NodeInspectionServer,
     streams_server::{Streams, StreamsServer},
 };
@@ -34,17 +39,21 @@ pub struct KubeletStreams {
     clock: Clock,
 }
 
-/// A node of this process.
+/// The worker's side of a pod.
+type SharedPod = Arc<RwLock<Shared>>;
+
+/// One node, as its kubelet's callers see it.
 #[derive(Clone)]
 struct Served {
     network: cni::userspace::Node,
     table: PodTable,
+    clock: Clock,
 }
 
 /// A pod and the container that is meant.
 struct Target {
     pod: Arc<Pod>,
-    shared: Arc<RwLock<Shared>>,
+    shared: SharedPod,
     container: String,
 }
 
@@ -57,14 +66,15 @@ impl KubeletStreams {
 
     /// Serves the pods of one more node.
     pub fn add(&self, network: cni::userspace::Node, table: PodTable) {
-        self.nodes.write().push(Served { network, table });
+        self.nodes.write().push(Served { network, table, clock: self.clock.clone() });
     }
 
     /// The routes.
     pub fn router(self) -> axum::Router {
         let inspection = NodeInspectionServer::new(self.clone())
             .max_encoding_message_size(cni::node_service::MAX_MESSAGE);
-        tonic::service::Routes::new(StreamsServer::new(self))
+        tonic::service::Routes::new(StreamsServer::new(self.clone()))
+            .add_service(KubeletServer::new(self))
             .add_service(inspection)
             .into_axum_router()
     }
@@ -157,6 +167,26 @@ impl Streams for KubeletStreams {
         let target = self.find(start.pod.as_ref()).map_err(|s| to_tonic(&s))?;
         let stream =
             port_forward::forward(&target, start.port, input).await.map_err(|s| to_tonic(&s))?;
+        Ok(Response::new(stream))
+    }
+}
+
+#[tonic::async_trait]
+impl Kubelet for KubeletStreams {
+    type DialStream = Answers<v1::DialOutput>;
+
+    async fn dial(
+        &self,
+        request: Request<tonic::Streaming<v1::DialInput>>,
+    ) -> Result<Response<Self::DialStream>, tonic::Status> {
+        let mut input = request.into_inner();
+        let start = dial::start_of(&mut input).await?;
+        let door = self.nodes.read().iter().find(|door| door.network.name() == start.node).cloned();
+        let door = door.ok_or_else(|| {
+            let status = Status::not_found(&apimachinery::resource::NODES, &start.node);
+            to_tonic(&status)
+        })?;
+        let stream = dial::dial(door, &start.address, input).await.map_err(|s| to_tonic(&s))?;
         Ok(Response::new(stream))
     }
 }

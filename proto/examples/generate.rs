@@ -6,6 +6,7 @@ use std::path::Path;
 const SOURCES: [&str; 5] = [
     "kubemini/v1/api.proto",
     "kubemini/v1/streams.proto",
+    "kubemini/v1/kubelet.proto",
     "kubemini/v1/node.proto",
     "kubemini/v1/scheduling.proto",
     "kubemini/v1/inspection.proto",

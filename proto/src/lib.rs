@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | `api.proto` | `Resources` | API server | every component, kubectl-mini |
 //! | `streams.proto` | `Streams` | API server; each kubelet, for the API server alone | kubectl-mini; API server |
+//! | `kubelet.proto` | `Kubelet` | each kubelet, for the API server alone | API server |
 //! | `node.proto` | `NodeNetwork` | the node's network stack (Unix socket) | kube-proxy |
 //! | `scheduling.proto` | `Scheduling` | the leading scheduler (Unix socket) | API server |
 //! | `inspection.proto` | `NodeInspection` | each kubelet, for the API server alone | API server |

@@ -84,6 +84,7 @@ const fn sub(
 
 const WRITE: &[&str] = &["get", "patch", "update"];
 const STREAM: &[&str] = &["create", "get"];
+const PROXY: &[&str] = &["create", "delete", "get", "patch", "update"];
 
 const fn status(group: &'static str, kind: &'static str) -> SubresourceInfo {
     sub("status", group, "v1", kind, WRITE)
@@ -121,6 +122,7 @@ table! {
         .sub(&[
             sub("network", "kube-mini.dev", "v1", "NodeNetwork", GET),
             sub("probe", "kube-mini.dev", "v1", "NetworkProbe", CREATE),
+            sub("proxy", "", "v1", "NodeProxyOptions", PROXY),
             status("", "Node"),
         ])
         .served();
@@ -137,6 +139,7 @@ table! {
             sub("exec", "", "v1", "PodExecOptions", STREAM),
             sub("log", "", "v1", "Pod", GET),
             sub("portforward", "", "v1", "PodPortForwardOptions", STREAM),
+            sub("proxy", "", "v1", "PodProxyOptions", PROXY),
             sub("scheduling", "kube-mini.dev", "v1", "SchedulingExplanation", GET),
             status("", "Pod"),
         ])
@@ -149,7 +152,8 @@ table! {
     SERVICE_ACCOUNTS = entry("", "v1", "ServiceAccount", "serviceaccount", "serviceaccounts")
         .short(&["sa"]).sub(&[sub("token", "authentication.k8s.io", "v1", "TokenRequest", CREATE)]).served();
     SERVICES = entry("", "v1", "Service", "service", "services").short(&["svc"]).categories(ALL)
-        .stored_in("services/specs").sub(&[status("", "Service")]).served();
+        .stored_in("services/specs")
+        .sub(&[sub("proxy", "", "v1", "ServiceProxyOptions", PROXY), status("", "Service")]).served();
 
     API_SERVICES = entry("apiregistration.k8s.io", "v1", "APIService", "apiservice", "apiservices")
         .categories(EXTENSIONS).cluster().stored_in("apiregistration.k8s.io/apiservices");

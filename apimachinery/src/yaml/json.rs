@@ -1,4 +1,4 @@
-//! JSON sources: one value or several one after the other, with repeated keys refused as in YAML.
+//! JSON sources: one value or several one after the other, with repeated keys treated as in YAML.
 
 use std::{cell::Cell, fmt};
 
@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use super::{Document, YamlError, error};
+use super::{Document, Repeated, YamlError, error};
 use crate::field::go_quote;
 
 pub(super) fn looks_like_json(text: &str) -> bool {
@@ -21,7 +21,7 @@ pub(super) fn is_clearly_json(text: &str) -> bool {
     inner.starts_with('"')
 }
 
-pub(super) fn read(text: &str) -> Result<Vec<Document>, YamlError> {
+pub(super) fn read(text: &str, policy: Repeated) -> Result<Vec<Document>, YamlError> {
     let mut documents = Vec::new();
     let mut start = 0;
     loop {
@@ -36,8 +36,9 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, YamlError> {
         let column = start - text[..start].rfind('\n').map_or(0, |i| i + 1);
         let mut deserializer = serde_json::Deserializer::from_str(rest);
         let repeated = Cell::new(false);
-        let value =
-            Checked { repeated: &repeated }.deserialize(&mut deserializer).map_err(|e| {
+        let value = Checked { repeated: &repeated, policy }
+            .deserialize(&mut deserializer)
+            .map_err(|e| {
                 let shift = if e.line() == 1 { column } else { 0 };
                 let text = e.to_string();
                 let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(m, _)| m);
@@ -56,10 +57,11 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, YamlError> {
     }
 }
 
-/// Reads any value, refusing a key that occurs twice in a map.
+/// Reads any value; a key that occurs twice in a map is refused, or replaced.
 #[derive(Clone, Copy)]
 struct Checked<'a> {
     repeated: &'a Cell<bool>,
+    policy: Repeated,
 }
 
 impl<'de> DeserializeSeed<'de> for Checked<'_> {
@@ -113,7 +115,7 @@ impl<'de> Visitor<'de> for Checked<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
-            if map.contains_key(&key) {
+            if self.policy == Repeated::Refused && map.contains_key(&key) {
                 self.repeated.set(true);
                 let quoted = go_quote(&key);
                 return Err(de::Error::custom(format_args!("key {quoted} already set in map")));

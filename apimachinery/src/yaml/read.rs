@@ -11,7 +11,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 use serde_json::{Map, Value};
 
 use super::{
-    Document, YamlError, error,
+    Document, Repeated, YamlError, error,
     resolve::{Scalar, resolve},
 };
 use crate::{field::go_quote, number::format_float32};
@@ -26,6 +26,7 @@ const MAX_REREAD: usize = 16 << 20;
 const CORE: &str = "tag:yaml.org,2002:";
 
 struct Reader {
+    repeated: Repeated,
     stack: Vec<Open>,
     anchors: HashMap<usize, Value>,
     aliased: usize,
@@ -69,8 +70,8 @@ struct Node {
 /// indented too little (`args: [` … `]` below `args`), and a tab behind a key's colon.
 ///
 /// Neither means anything, so such a line is indented, or its tabs made spaces, and the whole read again.
-pub(super) fn read(text: &str) -> Result<Vec<Document>, YamlError> {
-    let mut first = match parse(text) {
+pub(super) fn read(text: &str, repeated: Repeated) -> Result<Vec<Document>, YamlError> {
+    let mut first = match parse(text, repeated) {
         Err(e) if is_repairable(&e) => e,
         result => return result,
     };
@@ -94,7 +95,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, YamlError> {
         } else {
             break;
         }
-        match parse(&lines.join("\n")) {
+        match parse(&lines.join("\n"), repeated) {
             Err(e) if is_repairable(&e) => first = e,
             Err(e) if indented.contains(&e.line) => {
                 return Err(YamlError { column: e.column.saturating_sub(deepest).max(1), ..e });
@@ -112,9 +113,10 @@ fn is_repairable(e: &YamlError) -> bool {
     e.message == TAB || indentation.contains(&e.message.as_str())
 }
 
-fn parse(text: &str) -> Result<Vec<Document>, YamlError> {
+fn parse(text: &str, repeated: Repeated) -> Result<Vec<Document>, YamlError> {
     let mut parser = Parser::new_from_str(text);
     let mut reader = Reader {
+        repeated,
         stack: Vec::new(),
         anchors: HashMap::new(),
         aliased: 0,
@@ -240,7 +242,7 @@ impl Reader {
             Some(Content::List(list)) => list.push(node.value),
             Some(Content::Map(map)) => match map.key.take() {
                 None => map.key = Some(node.key.map_err(Mistake::Content)?),
-                Some(Key::Text(key)) => map.insert(key, node.value)?,
+                Some(Key::Text(key)) => map.insert(key, node.value, self.repeated)?,
                 Some(Key::Merge) => map.merge(node.value)?,
             },
         }
@@ -253,8 +255,9 @@ fn too_deep<T>() -> Result<T, Mistake> {
 }
 
 impl OpenMap {
-    fn insert(&mut self, key: String, value: Value) -> Result<(), Mistake> {
-        if self.map.contains_key(&key) && !self.merged.remove(&key) {
+    fn insert(&mut self, key: String, value: Value, repeated: Repeated) -> Result<(), Mistake> {
+        let known = self.map.contains_key(&key) && !self.merged.remove(&key);
+        if known && repeated == Repeated::Refused {
             return content(format!("key {} already set in map", go_quote(&key)));
         }
         self.map.insert(key, value);

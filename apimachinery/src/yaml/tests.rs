@@ -320,3 +320,15 @@ proptest! {
         let _ = read(&text, "f");
     }
 }
+
+#[test]
+fn who_forgives_takes_the_last_of_repeated_keys() {
+    let check = |text: &str, expected: Value| {
+        let documents = read_forgiving(text, "f.yaml").unwrap();
+        assert_eq!(documents[0].value, expected, "{text}");
+    };
+    check("a: 1\nb: 2\na: 3\n", json!({"a": 3, "b": 2}));
+    check("x:\n  - a: 1\n    \"a\": 2\n", json!({"x": [{"a": 2}]}));
+    check("{\"a\": 1, \"a\": {\"b\": 1, \"b\": 2}}", json!({"a": {"b": 2}}));
+    check("1: a\n\"1\": b\n", json!({"1": "b"}));
+}

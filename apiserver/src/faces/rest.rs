@@ -11,6 +11,7 @@ mod negotiate;
 mod openapi;
 mod path;
 mod protobuf;
+mod proxy;
 mod query;
 mod respond;
 mod streams;
@@ -116,6 +117,7 @@ impl Inner {
             let escape = apimachinery::field::go_quote(escape);
             return Err(Status::bad_request(format!("invalid URL escape {escape}")));
         }
+        let peer = connection.peer_addr;
         let authorization = text(request.headers(), header::AUTHORIZATION);
         let accounts = &self.handler.accounts;
         let user = match authenticate(&connection.identity, authorization, accounts).await {
@@ -147,6 +149,9 @@ impl Inner {
                 context.audit = record;
                 text(&parts.headers, header::USER_AGENT).clone_into(&mut context.user_agent);
                 super::default_manager(&context.user_agent).clone_into(&mut context.field_manager);
+                if context.subresource == "proxy" {
+                    return self.proxy(context, parts, body, peer).await;
+                }
                 self.resource(context, parts, body).await
             }
             Target::Nothing => Err(Status::resource_not_found()),

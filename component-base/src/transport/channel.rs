@@ -69,6 +69,28 @@ async fn connect(endpoint: &Endpoint) -> io::Result<Stream> {
     })
 }
 
+/// Connects to speak HTTP/1.1, which can be upgraded to another protocol.
+///
+/// # Errors
+/// The system's, or the TLS library's.
+pub async fn connect_http1(
+    endpoint: &Endpoint,
+) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
+    let connecting = async {
+        match endpoint {
+            Endpoint::Tls(endpoint) => {
+                let mut config = rustls::ClientConfig::clone(&endpoint.config);
+                config.alpn_protocols = vec![b"http/1.1".to_vec()];
+                let endpoint = TlsEndpoint { config: config.into(), ..endpoint.clone() };
+                Ok(Stream(Box::new(connect_tls(&endpoint).await?)))
+            }
+            other => connect(other).await,
+        }
+    };
+    let connected = Clock::real().timeout(CONNECT_TIMEOUT, connecting).await;
+    connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
 async fn connect_tls(
     endpoint: &TlsEndpoint,
 ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
@@ -77,6 +99,30 @@ async fn connect_tls(
     tokio_rustls::TlsConnector::from(endpoint.config.clone())
         .connect(endpoint.server_name.clone(), stream)
         .await
+}
+
+/// Speaks TLS over a connection, to whoever is at its other end: no certificate is asked for a name. `host` is `IP:port` or
+/// `name:port`.
+///
+/// # Errors
+/// What went wrong, in words.
+pub async fn unverified_tls<S>(
+    stream: S,
+    host: &str,
+) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<S>, String>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let bare = host.rsplit_once(':').map_or(host, |(bare, _)| bare);
+    let bare = bare.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let name = bare.try_into().map_err(|_| format!("{host:?} is not the name of a server"))?;
+    let config = crate::tls::unverified_client_config().map_err(|error| error.to_string())?;
+    let connecting = tokio_rustls::TlsConnector::from(config).connect(name, stream);
+    match Clock::real().timeout(CONNECT_TIMEOUT, connecting).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(format!("tls: {error}")),
+        Err(_) => Err("net/http: TLS handshake timeout".to_owned()),
+    }
 }
 
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -17,6 +17,7 @@ pub(super) mod process;
 mod search;
 mod sed;
 mod stream;
+mod tar;
 pub(super) mod text;
 mod wget;
 
@@ -87,6 +88,7 @@ pub(crate) const COMMANDS: &[(&str, Run)] = &[
     ("sync", |c| boxed(process::true_(c))),
     ("tac", |c| boxed(lines::tac(c))),
     ("tail", |c| boxed(stream::tail(c))),
+    ("tar", |c| boxed(tar::tar(c))),
     ("tee", |c| boxed(stream::tee(c))),
     ("test", |c| boxed(process::test(c))),
     ("timeout", |c| boxed(process::timeout(c))),

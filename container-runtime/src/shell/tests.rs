@@ -278,3 +278,41 @@ async fn standard_input_is_a_script() {
     let ran = container.exec_all(&["cat"], Some("abc")).await;
     assert_eq!(ran.stdout, "abc");
 }
+
+#[tokio::test]
+async fn archives() {
+    check_all(&[
+        (
+            "mkdir -p a/b; echo x > a/b/c; ln -s b a/l; tar cf - a | tar tf -",
+            "a/\na/b/\na/b/c\na/l\n",
+            "",
+            0,
+        ),
+        (
+            "cd /tmp; mkdir in out; echo x > in/f; chmod 600 in/f; tar -c -f t.tar in; tar xmf t.tar -C out; cat out/in/f; stat -c %a out/in/f",
+            "x\n600\n",
+            "",
+            0,
+        ),
+        (
+            "echo x > /tmp/f; tar cf - /tmp/f | tar -xvf - -C /tmp/../tmp; cat /tmp/tmp/f",
+            "tmp/f\nx\n",
+            "tar: removing leading '/' from member names\n",
+            0,
+        ),
+        ("echo x > f; tar cf - f g | tar tf -", "f\n", "tar: g: No such file or directory\n", 0),
+        ("tar cf - ", "", "tar: empty archive\n", 1),
+        ("tar xf - < /dev/null", "", "tar: short read\n", 1),
+        ("echo hello | tar xf -", "", "tar: invalid tar magic\n", 1),
+        ("tar f -", "", "tar: must specify one of -c, -x, -t\n", 1),
+        ("tar czf - f", "", "tar: unrecognized option: z\n", 1),
+        (
+            "mkdir d; tar xf - -C nothing",
+            "",
+            "tar: can't change directory to 'nothing': No such file or directory\n",
+            1,
+        ),
+        ("n=$(printf 'x%.0s' $(seq 120)); echo y > $n; tar cf - $n | tar xOf -", "y\n", "", 0),
+    ])
+    .await;
+}

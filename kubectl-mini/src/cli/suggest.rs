@@ -6,7 +6,7 @@ use super::{PROGRAM, all_commands};
 use crate::errors::CommandError;
 
 /// kubectl's commands that are not here, so that they are no typing errors.
-const MISSING: [&str; 7] = ["alpha", "autoscale", "cp", "debug", "kustomize", "plugin", "proxy"];
+const MISSING: [&str; 5] = ["alpha", "autoscale", "debug", "kustomize", "plugin"];
 
 pub(super) fn unknown_command(typed: &str) -> CommandError {
     let quoted = apimachinery::field::go_quote(typed);

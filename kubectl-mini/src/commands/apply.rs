@@ -1,7 +1,9 @@
-//! `kubectl apply`, client-side.
+//! `kubectl apply`: by the client, or by the server ([`server_side`]).
 //!
 //! The manifest is kept in an annotation of the object. From the last manifest, the new one and the live object comes
 //! a three-way patch: strategic where the kind has a schema, else a merge patch ([`apimachinery::patch`]).
+
+pub(crate) mod server_side;
 
 use apimachinery::{
     json,
@@ -13,6 +15,7 @@ use apimachinery::{
 use client::{DeleteOptions, FieldValidation, Patch, Propagation};
 use serde_json::Value;
 
+use self::server_side::ServerSide;
 use crate::{
     changing::{
         A_WEEK, DryRun, DryRunFlag, LAST_APPLIED, Place, Reporter, ValidateFlag, Writer,
@@ -43,13 +46,13 @@ pub struct Apply {
     /// What becomes of unknown fields.
     #[command(flatten)]
     pub validate: ValidateFlag,
-    /// Name of the manager used to track field ownership.
-    #[arg(long, default_value = "kubectl-client-side-apply")]
-    pub field_manager: String,
+    /// Name of the manager used to track field ownership (default kubectl-client-side-apply, with --server-side kubectl).
+    #[arg(long)]
+    pub field_manager: Option<String>,
     /// If true, delete and re-create objects that cannot be changed.
     #[arg(long)]
     pub force: bool,
-    /// Refused: only works with --server-side.
+    /// If true, server-side apply will force the changes against conflicts.
     #[arg(long)]
     pub force_conflicts: bool,
     /// Refused: pruning is not supported.
@@ -58,7 +61,7 @@ pub struct Apply {
     /// Selector (label query) to filter on, supports '=', '==', '!=', 'in', 'notin'.
     #[arg(long, short = 'l')]
     pub selector: Option<String>,
-    /// Refused: objects are merged here, not on the server.
+    /// If true, apply runs in the server instead of the client.
     #[arg(long)]
     pub server_side: bool,
 }
@@ -85,7 +88,7 @@ cat pod.json | kubectl-mini apply -f -";
             return Err(CommandError::usage(Self::NAME, message));
         }
         let dry_run = self.dry_run.get(context)?;
-        self.check()?;
+        self.check(dry_run)?;
         let reporter = Reporter::new(&self.output, dry_run)?;
         let validation = self.validate.get()?;
         let selection = Selection {
@@ -99,8 +102,8 @@ cat pod.json | kubectl-mini apply -f -";
         if targets.targets.is_empty() && errors.is_empty() {
             return Err(CommandError::message("no objects passed to apply"));
         }
-        let writer = Writer::new(context, &self.field_manager, dry_run)?.validating(validation);
-        let work = Work { context, writer, dry_run, force: self.force };
+        let writer = Writer::new(context, self.manager(), dry_run)?.validating(validation);
+        let work = Work { context, writer, dry_run, apply: &self };
         let mut applied = Vec::new();
         for target in targets.targets {
             match work.apply(target).await {
@@ -122,14 +125,28 @@ cat pod.json | kubectl-mini apply -f -";
 }
 
 impl Apply {
-    fn check(&self) -> Result<(), CommandError> {
+    /// Under which name fields are owned.
+    fn manager(&self) -> &str {
+        let default =
+            if self.server_side { server_side::MANAGER } else { "kubectl-client-side-apply" };
+        self.field_manager.as_deref().unwrap_or(default)
+    }
+
+    fn check(&self, dry_run: DryRun) -> Result<(), CommandError> {
+        let refuse = |text: &str| Err(CommandError::message(text));
         if self.force_conflicts && !self.server_side {
-            return Err(CommandError::message("--force-conflicts only works with --server-side"));
+            return refuse("--force-conflicts only works with --server-side");
         }
-        if self.server_side {
-            return Err(CommandError::message(
-                "server-side apply (--server-side) is not supported; leave it out, or use kubectl",
-            ));
+        if dry_run == DryRun::Client && self.server_side {
+            return refuse(
+                "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)",
+            );
+        }
+        if self.force && self.server_side {
+            return refuse("--force cannot be used with --server-side");
+        }
+        if self.force && dry_run == DryRun::Server {
+            return refuse("--dry-run=server cannot be used with --force");
         }
         if self.prune {
             return Err(CommandError::message("pruning (--prune) is not supported"));
@@ -168,7 +185,7 @@ struct Work<'a> {
     context: &'a Context,
     writer: Writer<'a>,
     dry_run: DryRun,
-    force: bool,
+    apply: &'a Apply,
 }
 
 impl Work<'_> {
@@ -185,8 +202,18 @@ impl Work<'_> {
                 manifest.generate_name()
             )));
         }
-        annotate_last_applied(&mut manifest, false);
         let place = Place::new(info, &namespace, &name);
+        if self.apply.server_side {
+            let by_server = ServerSide {
+                context: self.context,
+                writer: &self.writer,
+                manager: self.apply.manager(),
+                dry_run: self.dry_run,
+                force: self.apply.force_conflicts,
+            };
+            return Ok((by_server.apply(place, manifest).await?, "serverside-applied"));
+        }
+        annotate_last_applied(&mut manifest, false);
         let client = self.context.client()?;
         let live = self.context.request(client.get_object(info, &namespace, &name)).await;
         let live = match live {
@@ -253,7 +280,7 @@ impl Work<'_> {
                             live = self.context.request(get).await?;
                             continue;
                         }
-                        if self.force && (lost || invalid) {
+                        if self.apply.force && (lost || invalid) {
                             Some(self.recreate(place, &manifest).await?)
                         } else {
                             let error = with_source(error, "patching", source);

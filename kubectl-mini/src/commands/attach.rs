@@ -138,7 +138,7 @@ impl Attach {
         if let Some(name) = self.container.as_ref().filter(|name| !name.is_empty()) {
             if !has_container(pod, name) {
                 return Err(CommandError::message(format!(
-                    "container {name} not found in pod {}",
+                    "cannot attach to the container: container {name} not found in pod {}",
                     pod.metadata.name.as_deref().unwrap_or_default()
                 )));
             }

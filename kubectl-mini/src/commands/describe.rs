@@ -4,7 +4,7 @@
 //! table of them. What belongs to an object (events, pods, endpoint slices, …) is fetched beside it, in [`related`].
 //! Kinds without a describer are printed field by field ([`generic`]).
 
-mod access;
+pub(crate) mod access;
 mod certificate;
 mod config;
 mod containers;

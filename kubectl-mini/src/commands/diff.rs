@@ -10,7 +10,7 @@ use client::Patch;
 use serde_json::Value;
 use tokio::process::Command as Process;
 
-use super::apply::three_way;
+use super::apply::{server_side, three_way};
 use crate::{
     changing::{DryRun, Place, Writer, with_source},
     cli::Command,
@@ -27,13 +27,16 @@ pub struct Diff {
     /// Which files.
     #[command(flatten)]
     pub files: FileFlags,
-    /// Name of the manager used to track field ownership.
-    #[arg(long, default_value = "kubectl-client-side-apply")]
-    pub field_manager: String,
+    /// Name of the manager used to track field ownership (default kubectl-client-side-apply, with --server-side kubectl).
+    #[arg(long)]
+    pub field_manager: Option<String>,
+    /// If true, server-side apply will force the changes against conflicts.
+    #[arg(long)]
+    pub force_conflicts: bool,
     /// Selector (label query) to filter on, supports '=', '==', '!=', 'in', 'notin'.
     #[arg(long, short = 'l')]
     pub selector: Option<String>,
-    /// Refused: objects are merged here, not on the server.
+    /// If true, apply runs in the server instead of the client.
     #[arg(long)]
     pub server_side: bool,
     /// Refused: pruning is not supported.
@@ -74,10 +77,8 @@ fn failed(error: &CommandError) -> CommandError {
 
 impl Diff {
     async fn compare(&self, context: &Context) -> Result<(), CommandError> {
-        if self.server_side {
-            return Err(CommandError::message(
-                "server-side apply (--server-side) is not supported; leave it out, or use kubectl",
-            ));
+        if self.force_conflicts && !self.server_side {
+            return Err(CommandError::message("--force-conflicts only works with --server-side"));
         }
         if self.prune {
             return Err(CommandError::message("pruning (--prune) is not supported"));
@@ -97,10 +98,14 @@ impl Diff {
             tempfile::Builder::new().prefix(&format!("{side}-")).tempdir().map_err(unwritable)
         };
         let sides = [folder("LIVE")?, folder("MERGED")?];
-        let writer = Writer::new(context, &self.field_manager, DryRun::Server)?;
+        let default =
+            if self.server_side { server_side::MANAGER } else { "kubectl-client-side-apply" };
+        let manager = self.field_manager.as_deref().unwrap_or(default);
+        let writer = Writer::new(context, manager, DryRun::Server)?;
+        let by_server = self.server_side.then_some(self.force_conflicts);
         let mut errors = targets.errors;
         for target in targets.targets {
-            match states(context, &writer, target).await {
+            match states(context, &writer, target, by_server).await {
                 Ok((name, states)) => {
                     for (side, state) in sides.iter().zip(states) {
                         let text = state.map(|state| yaml::emit(&Value::Object(state.0)));
@@ -121,11 +126,17 @@ async fn states(
     context: &Context,
     writer: &Writer<'_>,
     target: Target,
+    by_server: Option<bool>,
 ) -> Result<(String, [Option<Object>; 2]), CommandError> {
     let Target::Named { info, namespace, name, manifest: Some((mut manifest, source)) } = target
     else {
         return Err(CommandError::message("no objects passed to diff"));
     };
+    if let Some(force) = by_server {
+        let place = Place::new(info, &namespace, &name);
+        let sides = applied(context, writer, place, manifest, force).await?;
+        return Ok((file_name(info, &namespace, &name), presentable(info, sides)));
+    }
     // As what was applied last has it: an absent map would take all annotations away.
     if manifest.get(&["metadata", "annotations"]).is_none() {
         manifest.set(&["metadata", "annotations"], serde_json::Map::new());
@@ -133,7 +144,7 @@ async fn states(
     let place = Place::new(info, &namespace, &name);
     let client = context.client()?;
     let live = context.request(client.get_object(info, &namespace, &name)).await;
-    let mut sides = match live {
+    let sides = match live {
         Ok(live) => {
             let patch = three_way(info, &live, &manifest)?;
             let (Patch::Strategic(value) | Patch::Merge(value)) = &patch else {
@@ -157,13 +168,37 @@ async fn states(
         }
         Err(error) => return Err(error),
     };
+    Ok((file_name(info, &namespace, &name), presentable(info, sides)))
+}
+
+/// The object as it is, and as the server would apply the manifest.
+async fn applied(
+    context: &Context,
+    writer: &Writer<'_>,
+    place: Place<'_>,
+    manifest: Object,
+    force: bool,
+) -> Result<[Option<Object>; 2], CommandError> {
+    let get = context.client()?.get_object(place.info, place.namespace, place.name);
+    let live = match context.request(get).await {
+        Ok(live) => Some(live),
+        Err(error) if error.is_not_found() => None,
+        Err(error) => return Err(error),
+    };
+    let patch = Patch::Apply { object: manifest.into_value(), force };
+    let merged = writer.patch(place, &patch).await?;
+    Ok([live, Some(merged)])
+}
+
+/// What of both is compared.
+fn presentable(info: &ResourceInfo, mut sides: [Option<Object>; 2]) -> [Option<Object>; 2] {
     for object in sides.iter_mut().flatten() {
         object.remove(&["metadata", "managedFields"]);
     }
     if info.kind == "Secret" {
         mask(&mut sides);
     }
-    Ok((file_name(info, &namespace, &name), sides))
+    sides
 }
 
 /// `apps.v1.Deployment.default.web`.

@@ -302,7 +302,7 @@ impl Session<'_> {
             let Some(before) = self.items.iter().find(|item| item.object.uid() == object.uid())
             else {
                 return Err(CommandError::message(format!(
-                    "no original object found for {}",
+                    "no original object found for &unstructured.Unstructured{{Object:{}}}",
                     crate::printers::go_value::syntax(&Value::Object(object.0))
                 )));
             };

@@ -223,7 +223,8 @@ pub fn overridden(
         return Ok(object);
     }
     let invalid = |text: String| CommandError::message(format!("Invalid JSON Patch: {text}"));
-    let documents = yaml::read(overrides, "").map_err(|error| invalid(error.go_message()))?;
+    let documents =
+        yaml::read_forgiving(overrides, "").map_err(|error| invalid(error.go_message()))?;
     let Some(document) = documents.into_iter().next() else { return Ok(object) };
     let mut value = serde_json::Value::Object(object.0);
     let schema = schema::for_kind(info).expect("a built-in kind has a schema");

@@ -134,7 +134,7 @@ impl Patch {
                 ))
             })?
         };
-        let value = match yaml::read(&text, "") {
+        let value = match yaml::read_forgiving(&text, "") {
             Ok(documents) => {
                 documents.into_iter().next().map_or(Value::Null, |document| document.value)
             }

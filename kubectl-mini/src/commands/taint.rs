@@ -144,10 +144,13 @@ impl Changes {
         overwrite: bool,
     ) -> Result<(Vec<Value>, &'static str), CommandError> {
         let specs: Vec<Spec> = old.iter().map(Spec::of).collect();
-        let present = self.add.iter().any(|add| specs.iter().any(|spec| spec.is_same(add)));
-        if present && !overwrite {
+        let known = |add: &&Spec| specs.iter().any(|spec| spec.is_same(add));
+        let present: Vec<&str> =
+            self.add.iter().filter(known).map(|add| add.key.as_str()).collect();
+        if !present.is_empty() && !overwrite {
+            let keys = present.join(",");
             return refuse(format!(
-                "node {node} already has a taint(s) with same effect(s) and --overwrite is false"
+                "node {node} already has {keys} taint(s) with same effect(s) and --overwrite is false"
             ));
         }
         let mut new: Vec<Value> = self

@@ -296,8 +296,8 @@ fn parse(
     validated: bool,
 ) -> Result<Vec<Result<Object, CommandError>>, CommandError> {
     let unreadable = |told: String| CommandError::message(format!("error parsing {name}: {told}"));
-    let documents =
-        yaml::read(text, name).map_err(|error| unreadable(syntax::explain(text, &error)))?;
+    let documents = yaml::read_forgiving(text, name)
+        .map_err(|error| unreadable(syntax::explain(text, &error)))?;
     if let Some(separator) = syntax::bad_separator(text) {
         return Err(unreadable(format!("invalid Yaml document separator: {separator}")));
     }

@@ -61,6 +61,13 @@ impl PodTable {
         entry.map(|e| (e.pod.clone(), e.shared.clone()))
     }
 
+    /// All pods, by namespace and name.
+    pub(crate) fn all(&self) -> Vec<(Arc<Pod>, Arc<RwLock<Shared>>)> {
+        let mut entries: Vec<Entry> = self.0.read().values().cloned().collect();
+        entries.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        entries.into_iter().map(|entry| (entry.pod, entry.shared)).collect()
+    }
+
     /// The uids of those of some pods that have not ended.
     pub(crate) fn unfinished(&self, of: impl Fn(&Pod) -> bool) -> Vec<String> {
         let table = self.0.read();

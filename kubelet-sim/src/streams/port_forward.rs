@@ -3,17 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use apimachinery::status::Status;
-use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use proto::v1::{self, port_forward_input::Kind as Input};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    sync::mpsc,
-};
 
-use super::{Answers, Target, exec::driven};
-
-const CHUNK: usize = 32 * 1024;
+use super::{Answers, Target, relay::relay};
 
 /// The first message.
 pub(super) async fn start_of(
@@ -29,7 +22,7 @@ pub(super) async fn start_of(
 pub(super) async fn forward(
     target: &Target,
     port: u32,
-    mut input: tonic::Streaming<v1::PortForwardInput>,
+    input: tonic::Streaming<v1::PortForwardInput>,
 ) -> Result<Answers<v1::PortForwardOutput>, Status> {
     let port = u16::try_from(port)
         .ok()
@@ -47,38 +40,11 @@ pub(super) async fn forward(
             crate::probes::go_error(&e)
         ))
     })?;
-    let (sender, receiver) = mpsc::channel(16);
-    let relay = async move {
-        let (mut read, mut write) = tokio::io::split(stream);
-        let upwards = async {
-            while let Some(Ok(v1::PortForwardInput { kind: Some(Input::Data(data)) })) =
-                input.next().await
-            {
-                if write.write_all(&data).await.is_err() {
-                    return;
-                }
-            }
-            // The client has no more to say: the pod sees the end of the stream.
-            let _ = write.shutdown().await;
-            std::future::pending::<()>().await;
-        };
-        let downwards = async {
-            let mut buffer = BytesMut::with_capacity(CHUNK);
-            while let Ok(count) = read.read_buf(&mut buffer).await {
-                if count == 0 {
-                    return;
-                }
-                let data: Bytes = buffer.split().freeze();
-                if sender.send(Ok(v1::PortForwardOutput { data })).await.is_err() {
-                    return;
-                }
-                buffer.reserve(CHUNK);
-            }
-        };
-        tokio::select! {
-            () = upwards => {}
-            () = downwards => {}
-        }
-    };
-    Ok(driven(relay, receiver))
+    let data = input.map(|message| match message {
+        Ok(v1::PortForwardInput { kind: Some(Input::Data(data)) }) => Some(data),
+        _ => None,
+    });
+    let data = data.take_while(|data| futures::future::ready(data.is_some()));
+    let data = data.filter_map(futures::future::ready);
+    Ok(relay(stream, data, |data| v1::PortForwardOutput { data }))
 }

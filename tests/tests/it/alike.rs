@@ -29,6 +29,34 @@ pub(crate) fn real_kubectl() -> Option<PathBuf> {
     Some(beside.max().map_or(found, |(_, path)| path))
 }
 
+/// Every real kubectl, oldest first: the one that `KUBECTL` names, else all `kubectl.1.N` beside the `kubectl` of the
+/// `PATH`, else that one.
+pub(crate) fn real_kubectls() -> Vec<PathBuf> {
+    if let Some(named) = std::env::var_os("KUBECTL") {
+        return vec![named.into()];
+    }
+    let Some(newest) = real_kubectl() else { return Vec::new() };
+    let beside = newest.parent().and_then(|dir| dir.read_dir().ok()).into_iter().flatten();
+    let paths = beside.flatten().map(|entry| entry.path());
+    let mut found: Vec<(u32, PathBuf)> =
+        paths.filter_map(|path| Some((minor_version(&path)?, path))).collect();
+    found.sort();
+    if found.is_empty() {
+        return vec![newest];
+    }
+    found.into_iter().map(|(_, path)| path).collect()
+}
+
+/// N of `kubectl.1.N`.
+pub(crate) fn minor_version(kubectl: &Path) -> Option<u32> {
+    kubectl.file_name()?.to_str()?.strip_prefix("kubectl.1.")?.parse().ok()
+}
+
+/// [`real_kubectls`]; where there is none, says aloud that nothing is compared.
+pub(crate) fn kubectls_or_notice() -> Option<Vec<PathBuf>> {
+    kubectl_or_notice().map(|_| real_kubectls())
+}
+
 /// [`real_kubectl`]; where there is none, says aloud that nothing is compared.
 pub(crate) fn kubectl_or_notice() -> Option<PathBuf> {
     let found = real_kubectl();
@@ -117,6 +145,9 @@ const RULES: &[(&str, &str)] = &[
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>"),
     (r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d \+0000", "<time>"),
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<uid>"),
+    (r"\b[0-9a-f]{64}\b", "<container>"),
+    (r"(LIVE|MERGED)-\w+", "$1-<random>"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \+0000", "<time>"),
     (r"10\.244\.\d+\.\d+", "<pod-ip>"),
     (r"10\.(9[6-9]|10\d|11[01])\.\d+\.\d+", "<cluster-ip>"),
     (r"127\.\d+\.\d+\.\d+(:\d+)?", "<host>"),

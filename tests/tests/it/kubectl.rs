@@ -10,7 +10,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -195,5 +195,65 @@ async fn ports_are_forwarded_to_pods() {
         let answer = http::get(&url).await.unwrap();
         assert!(answer.body.contains("Welcome to nginx!"), "{}", answer.body);
         assert!(told.next().unwrap().unwrap().starts_with("Handling connection for "));
+    }
+}
+
+/// A program's proxy, and where it serves.
+fn proxy(program: &Path, cluster: &TestCluster, flags: &[&str]) -> (Running, String) {
+    let mut child = Command::new(program)
+        .args(["proxy", "--port=0"])
+        .args(flags)
+        .env_clear()
+        .env("KUBECONFIG", cluster.kubeconfig())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim_end().strip_prefix("Starting to serve on ").map(str::to_owned);
+    (Running(child), address.unwrap_or_else(|| panic!("{line}")))
+}
+
+#[tokio::test]
+async fn the_proxy_serves_what_kubectls_serves() {
+    let Some(kubectl) = kubectl_or_notice() else { return };
+    let cluster = TestCluster::builder().nodes(1).start().await.unwrap();
+    mini(&cluster, &["run", "web", "--image=nginx", "--port=80"]);
+    cluster.wait_pod_ready("web").await;
+    let files = tempfile::tempdir().unwrap();
+    fs::write(files.path().join("page.html"), "<p>hello</p>\n").unwrap();
+    fs::write(files.path().join("a b.txt"), "text\n").unwrap();
+    let www = format!("--www={}", files.path().display());
+    let default = "/api/v1/namespaces/default";
+    let paths = [
+        "/api/v1/namespaces/default/serviceaccounts/default".to_owned(),
+        format!("{default}/pods/web/proxy/"),
+        format!("{default}/pods/web/exec?command=ls"),
+        format!("{default}/pods/nothing"),
+        "/version".to_owned(),
+        "/healthz".to_owned(),
+        "/nothing".to_owned(),
+        "/static/page.html".to_owned(),
+        "/static/a%20b.txt".to_owned(),
+        "/static/nothing".to_owned(),
+        "/static/".to_owned(),
+    ];
+    let custom = ["--api-prefix=/k8s/", &www, "--reject-paths=^/version"];
+    for flags in [&[www.as_str()][..], &custom[..]] {
+        let (_theirs, theirs) = proxy(&kubectl, &cluster, flags);
+        let (_ours, ours) = proxy(&kubectl_mini(), &cluster, flags);
+        for path in paths.iter().flat_map(|path| [path.clone(), format!("/k8s{path}")]) {
+            let expected = http::get(&format!("http://{theirs}{path}")).await.unwrap();
+            let got = http::get(&format!("http://{ours}{path}")).await.unwrap();
+            let bare = |body: &str, own: &str| {
+                body.replace(own, "HOST").replace("\r\n", "\n").to_lowercase()
+            };
+            let both = [(&expected, &theirs), (&got, &ours)]
+                .map(|(answer, own)| (answer.status, bare(&answer.body, own)));
+            assert_eq!(both[0], both[1], "{path} with {flags:?}");
+            let kind = "content-type";
+            assert_eq!(expected.headers.get(kind), got.headers.get(kind), "{path}");
+        }
     }
 }

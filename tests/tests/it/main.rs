@@ -6,6 +6,7 @@
 //! | [`documents`] | the documents' manifests and flow |
 //! | [`launcher`] | `kube-mini` as a user types it: the documents' commands, down and up, clusters side by side |
 //! | [`commands`], [`kubectl`] | kubectl-mini against the real kubectl ([`alike`] compares), and what it alone can |
+//! | [`yaml_table`] | YAML as kubectl reads it |
 //! | [`clients`] | client libraries of other languages |
 //! | [`trace`] | `trace` and `node rules` against what really happens |
 //! | [`doctor`] | what is broken is found as what it is |
@@ -15,6 +16,7 @@
 //! | [`ingress`] | the ingress controller, from the host to the pods |
 //! | [`policies`] | NetworkPolicies, by the bytes that come through |
 //! | [`dns`] | names in pods |
+//! | [`proxies`] | HTTP through the API server to pods, services and nodes |
 //! | [`streams`] | exec and port-forward by every kubectl there is |
 //! | [`scheduling`] | the scheduler explains itself, and another takes over |
 //! | [`controllers`] | another controller manager takes over; certificates, dead pods, budgets |
@@ -66,6 +68,7 @@ mod node_loss;
 mod node_shutdown;
 mod pod_identity;
 mod policies;
+mod proxies;
 mod rest;
 mod restart;
 mod rollouts;
@@ -77,3 +80,4 @@ mod support;
 mod time;
 mod trace;
 mod traffic;
+mod yaml_table;

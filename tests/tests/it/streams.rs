@@ -4,38 +4,13 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Output, Stdio},
 };
 
 use tests::TestCluster;
 
-use crate::support::whoami;
-
-/// The kubectl that `KUBECTL` names, the one of the `PATH`, and those of other versions beside that one.
-fn kubectls() -> Vec<PathBuf> {
-    if let Some(named) = std::env::var_os("KUBECTL") {
-        return vec![named.into()];
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found =
-        std::env::split_paths(&path).map(|dir| dir.join("kubectl")).find(|file| file.is_file());
-    let Some(real) = found.and_then(|file| file.canonicalize().ok()) else { return Vec::new() };
-    let beside = real.parent().and_then(|dir| dir.read_dir().ok()).into_iter().flatten();
-    let mut all: Vec<_> = beside
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|file| {
-            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            name.strip_prefix("kubectl.").is_some_and(|version| version.starts_with("1."))
-        })
-        .collect();
-    all.sort();
-    if all.is_empty() {
-        all.push(real);
-    }
-    all
-}
+use crate::{alike::kubectls_or_notice, support::whoami};
 
 fn command(kubectl: &Path, cluster: &TestCluster, args: &[&str]) -> Command {
     let mut command = Command::new(kubectl);
@@ -89,12 +64,7 @@ impl Drop for Forward {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kubectl_runs_commands_and_forwards_ports() {
-    let kubectls = kubectls();
-    if kubectls.is_empty() {
-        let notice = "SKIPPED: no real kubectl in KUBECTL or PATH, so that no stream was opened\n";
-        std::io::stderr().write_all(notice.as_bytes()).unwrap();
-        return;
-    }
+    let Some(kubectls) = kubectls_or_notice() else { return };
     let cluster = TestCluster::builder().nodes(1).start().await.unwrap();
     cluster.apply(&whoami("web", 1, None)).await.unwrap();
     cluster.apply(&crate::support::shell("shell", "node-1")).await.unwrap();

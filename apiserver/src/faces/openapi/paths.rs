@@ -189,7 +189,7 @@ impl Paths<'_> {
         verb: &str,
         kind: Option<&'s Value>,
     ) -> Option<Operation<'s>> {
-        let stream = matches!(sub.name, "exec" | "attach" | "portforward");
+        let stream = matches!(sub.name, "exec" | "attach" | "portforward" | "proxy");
         let (method, action, word, parameters) = method(verb)?;
         let word = if stream { "connect" } else { word };
         let scope = if self.info.namespaced { "Namespaced" } else { "" };
@@ -198,7 +198,7 @@ impl Paths<'_> {
         let method_name = if stream { upper_first(method) } else { String::new() };
         let body = match verb {
             "create" | "update" if !stream => kind.map(|kind| (kind, &BODIES[..])),
-            "patch" => Some((&self.references.patch, self.references.patches())),
+            "patch" if !stream => Some((&self.references.patch, self.references.patches())),
             _ => None,
         };
         Some(Operation {

@@ -31,7 +31,10 @@ pub(super) fn parse(path: &str, find: Find<'_>) -> Target {
     let decoded = super::query::decode(path);
     let inner = decoded.strip_prefix('/').unwrap_or(&decoded);
     let segments: Vec<&str> = inner.strip_suffix('/').unwrap_or(inner).split('/').collect();
-    if segments.iter().any(|segment| segment.is_empty()) {
+    // What lies behind a proxy is the proxied server's matter.
+    let proxy = segments.iter().position(|segment| *segment == "proxy");
+    let own = proxy.filter(|at| matches!(at, 4 | 6)).unwrap_or(segments.len());
+    if segments[..own].iter().any(|segment| segment.is_empty()) {
         return if inner.starts_with("api") { Target::Nothing } else { Target::Other };
     }
     let (group, version, rest) = match segments.as_slice() {
@@ -46,6 +49,8 @@ pub(super) fn parse(path: &str, find: Find<'_>) -> Target {
             [] => ("", ""),
             [name] => (*name, ""),
             [name, subresource] => (*name, *subresource),
+            // What lies behind it is the proxied server's matter.
+            [name, "proxy", ..] if info.subresource("proxy").is_some() => (*name, "proxy"),
             _ => return Target::Nothing,
         };
         Target::Resource {
@@ -94,6 +99,11 @@ mod tests {
         check("/api/v1/pods", resource(&resource::PODS, "", "", ""));
         check("/api/v1/namespaces/a/pods", resource(&resource::PODS, "a", "", ""));
         check("/api/v1/namespaces/a/pods/b/log", resource(&resource::PODS, "a", "b", "log"));
+        check(
+            "/api/v1/namespaces/a/pods/b:80/proxy/c/d",
+            resource(&resource::PODS, "a", "b:80", "proxy"),
+        );
+        check("/api/v1/nodes/n/proxy/pods", resource(&resource::NODES, "", "n", "proxy"));
         check("/api/v1/namespaces/a", resource(&resource::NAMESPACES, "", "a", ""));
         check(
             "/api/v1/namespaces/a/finalize",
@@ -117,6 +127,7 @@ mod tests {
             "/api/v1/unknown",
             "/apis/batch/v1/jobs",
             "/api/v1/namespaces/a/pods/b/c/d",
+            "/api/v1/namespaces/a/configmaps/b/proxy/d",
             "/api/v2/pods",
         ] {
             check(path, Target::Nothing);

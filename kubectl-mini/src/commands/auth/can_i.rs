@@ -1,6 +1,7 @@
 //! `auth can-i`.
 
 use apimachinery::{
+    api::rbac::PolicyRule,
     object::Object,
     resource::{SELF_SUBJECT_ACCESS_REVIEWS, SELF_SUBJECT_RULES_REVIEWS},
 };
@@ -8,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::review;
 use crate::{
-    cli::Command, context::Context, errors::CommandError, printers::Layout, resources::resolve_type,
+    cli::Command, commands::describe::access, context::Context, errors::CommandError,
+    printers::Layout, resources::resolve_type,
 };
 
 /// Tells whether an action is allowed.
@@ -81,8 +83,7 @@ kubectl-mini auth can-i --list";
             return self.list(context).await;
         }
         let (verb, what) = match self.arguments.as_slice() {
-            [verb] => (verb.as_str(), None),
-            [verb, what] => (verb.as_str(), Some(what.as_str())),
+            [verb, what] => (verb.as_str(), what.as_str()),
             _ => {
                 return refuse(
                     "you must specify two arguments: verb resource or verb resource/resourceName.\nSee 'kubectl-mini auth can-i -h' for help and examples.",
@@ -93,7 +94,7 @@ kubectl-mini auth can-i --list";
             return refuse("--quiet cannot be set with --list or --no-headers");
         }
         let spec = match what {
-            Some(url) if url.starts_with('/') => {
+            url if url.starts_with('/') => {
                 if !self.subresource.is_empty() {
                     return refuse("--subresource can not be used with NonResourceURL");
                 }
@@ -101,7 +102,7 @@ kubectl-mini auth can-i --list";
                 json!({ "nonResourceAttributes": { "path": url, "verb": verb } })
             }
             what => {
-                let spec = self.about(context, verb, what.unwrap_or_default()).await?;
+                let spec = self.about(context, verb, what).await?;
                 self.check_verb(context, verb, VERBS)?;
                 spec
             }
@@ -205,37 +206,23 @@ impl CanI {
 }
 
 fn rules(review: &Object, no_headers: bool) -> String {
-    let words = |value: &Value| -> Vec<String> {
-        let words = value.as_array().into_iter().flatten();
-        words.filter_map(|word| word.as_str().map(ToOwned::to_owned)).collect()
-    };
-    let shown = |words: &[String]| format!("[{}]", words.join(" "));
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    for rule in review.get_list(&["status", "resourceRules"]) {
-        let names = shown(&words(&rule["resourceNames"]));
-        let verbs = shown(&words(&rule["verbs"]));
-        for group in words(&rule["apiGroups"]) {
-            for resource in words(&rule["resources"]) {
-                let resource = match (group.as_str(), resource.split_once('/')) {
-                    ("", _) => resource,
-                    (group, Some((resource, sub))) => format!("{resource}.{group}/{sub}"),
-                    (group, None) => format!("{resource}.{group}"),
-                };
-                rows.push(vec![resource, "[]".to_owned(), names.clone(), verbs.clone()]);
-            }
-        }
-    }
-    rows.sort();
-    for rule in review.get_list(&["status", "nonResourceRules"]) {
-        let urls = shown(&words(&rule["nonResourceURLs"]));
-        rows.push(vec![String::new(), urls, "[]".to_owned(), shown(&words(&rule["verbs"]))]);
-    }
+    let lists = ["resourceRules", "nonResourceRules"];
+    let rules = lists.iter().flat_map(|list| review.get_list(&["status", list]));
+    let rules = rules.filter_map(|rule| serde_json::from_value::<PolicyRule>(rule.clone()).ok());
+    let simple: Vec<PolicyRule> = rules.flat_map(|rule| access::break_down(&rule)).collect();
     let mut layout = Layout::default();
     if !no_headers {
         let heading = ["Resources", "Non-Resource URLs", "Resource Names", "Verbs"];
         layout.row(heading.map(ToOwned::to_owned).to_vec());
     }
-    rows.into_iter().for_each(|row| layout.row(row));
+    for rule in access::compact(simple.into_iter()) {
+        layout.row(vec![
+            access::resource_of(&rule),
+            access::list(&rule.non_resource_urls),
+            access::list(&rule.resource_names),
+            access::list(&rule.verbs),
+        ]);
+    }
     layout.flush()
 }
 
@@ -264,9 +251,9 @@ mod tests {
         assert_eq!(
             rules(&Object::from_value(review).unwrap(), false),
             "Resources                Non-Resource URLs   Resource Names   Verbs
-deployments.apps/scale   []                  []               [get]
-deployments/scale        []                  []               [get]
                          [/healthz]          []               [get]
+deployments/scale        []                  []               [get]
+deployments.apps/scale   []                  []               [get]
 "
         );
     }

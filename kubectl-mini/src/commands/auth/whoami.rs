@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::review;
 use crate::{
+    changing::{DryRun, Reporter},
     cli::Command,
     context::Context,
     errors::CommandError,
@@ -39,10 +40,10 @@ kubectl-mini auth whoami";
         }
         let printer = self.output.printer(Formats::Common)?;
         let review = review(context, &SELF_SUBJECT_REVIEWS, Value::Null).await?;
-        context.print(&match printer {
-            Some(printer) => printer.print(&review.into_value())?,
-            None => attributes(&review),
-        })
+        match printer {
+            Some(_) => Reporter::typed(&self.output, DryRun::None)?.report(context, &review, ""),
+            None => context.print(&attributes(&review)),
+        }
     }
 }
 

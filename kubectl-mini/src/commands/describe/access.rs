@@ -94,12 +94,12 @@ pub(super) async fn role<'a>(
     Ok(text)
 }
 
-fn list(values: &[String]) -> String {
+pub(crate) fn list(values: &[String]) -> String {
     format!("[{}]", values.join(" "))
 }
 
 /// `deployments.apps/scale`.
-fn resource_of(rule: &PolicyRule) -> String {
+pub(crate) fn resource_of(rule: &PolicyRule) -> String {
     let Some(resource) = rule.resources.first() else { return String::new() };
     let (resource, subresource) = match resource.split_once('/') {
         Some((resource, subresource)) => (resource, format!("/{subresource}")),
@@ -112,7 +112,7 @@ fn resource_of(rule: &PolicyRule) -> String {
 }
 
 /// One rule per group, resource, verb and name.
-fn break_down(rule: &PolicyRule) -> Vec<PolicyRule> {
+pub(crate) fn break_down(rule: &PolicyRule) -> Vec<PolicyRule> {
     let mut rules = Vec::new();
     let one = |value: &String| vec![value.clone()];
     for group in &rule.api_groups {
@@ -147,7 +147,7 @@ fn break_down(rule: &PolicyRule) -> Vec<PolicyRule> {
 }
 
 /// Joins the verbs of rules about the same, and sorts as kubectl does: by the rule's own text, which begins with verbs.
-fn compact(rules: impl Iterator<Item = PolicyRule>) -> Vec<PolicyRule> {
+pub(crate) fn compact(rules: impl Iterator<Item = PolicyRule>) -> Vec<PolicyRule> {
     let mut compacted: Vec<PolicyRule> = Vec::new();
     for rule in rules {
         let same = compacted.iter_mut().find(|known| {

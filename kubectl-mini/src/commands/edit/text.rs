@@ -60,7 +60,7 @@ pub(super) fn has_lines(text: &str) -> bool {
 
 /// What kubectl asks of a text before it looks for changes.
 pub(super) fn check(text: &str) -> Result<(), String> {
-    let documents = yaml::read(text, "").map_err(|error| error.go_message())?;
+    let documents = yaml::read_forgiving(text, "").map_err(|error| error.go_message())?;
     check_object(documents.first().map(|document| &document.value))
 }
 
@@ -72,7 +72,7 @@ pub(super) enum Comparable {
 }
 
 pub(super) fn comparable(text: &str) -> Comparable {
-    match yaml::read(text, "") {
+    match yaml::read_forgiving(text, "") {
         Ok(documents) => {
             Comparable::Objects(documents.into_iter().map(|document| document.value).collect())
         }
