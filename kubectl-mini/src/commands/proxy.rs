@@ -226,9 +226,6 @@ impl Server {
         let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
         let host = bare_host(host.unwrap_or_default());
         let (method, path) = (request.method().as_str(), request.uri().path());
-        if self.filter.as_ref().is_some_and(|filter| !filter.accepts(method, path, host)) {
-            return error(StatusCode::FORBIDDEN, "Forbidden");
-        }
         if let Some((prefix, folder)) = &self.files
             && let Some(name) = path.strip_prefix(prefix.as_str())
             && prefix.len() >= self.api_prefix.len()
@@ -238,6 +235,9 @@ impl Server {
         let Some(rest) = api_path(path, &self.api_prefix) else {
             return error(StatusCode::NOT_FOUND, "404 page not found");
         };
+        if self.filter.as_ref().is_some_and(|filter| !filter.accepts(method, &rest, host)) {
+            return error(StatusCode::FORBIDDEN, "Forbidden");
+        }
         let query = request.uri().query().map_or(String::new(), |query| format!("?{query}"));
         let target = format!("{rest}{query}");
         let answer = if is_upgrade(&request) {

@@ -103,6 +103,22 @@ const VALUES: &[(&str, &str)] = &[
     ("question marks", "? a\n: 1\n? b\n"),
 ];
 
+/// What both programs refuse, each in its own words; and what kubectl prints of before it comes to the wrong document.
+const OTHER_WORDS: &[&str] = &[
+    "a list as a key",
+    "a null as a key",
+    "a wrong second document",
+    "an open list",
+    "merge of a text",
+    "not a number",
+    "words",
+    "wrong escape",
+];
+
+/// What differs on purpose, as FIDELITY.md tells: kubectl draws one of keys that are the same but for their type at
+/// random, and cuts a stream at separators before it looks for directives.
+const DIFFERENT: &[&str] = &["a directive", "repeated numbers as keys"];
+
 /// A long line, and many.
 fn long_values() -> Vec<(&'static str, String)> {
     vec![
@@ -197,8 +213,16 @@ async fn yaml_is_read_as_kubectl_reads_it() {
                     kubeconfig: &kubeconfig,
                     editor: "",
                 };
-                let expected = text(&run(&programs.kubectl, &call));
-                let got = text(&run(&programs.mini, &call));
+                if DIFFERENT.contains(&name.as_str()) {
+                    continue;
+                }
+                let (expected, got) = (run(&programs.kubectl, &call), run(&programs.mini, &call));
+                let (mut expected, mut got) = (text(&expected), text(&got));
+                if OTHER_WORDS.contains(&name.as_str()) {
+                    for answer in [&mut expected, &mut got] {
+                        *answer = answer.lines().last().unwrap_or_default().to_owned();
+                    }
+                }
                 let told = format!("{name} ({mode}, {})", kubectl.display());
                 comparison.note(&told, &expected, &got, &rules);
             }

@@ -34,6 +34,9 @@ pub(super) async fn tar(mut context: ContainerContext) -> Outcome {
         Ok(parsed) => parsed,
         Err(message) => return fail(&context, 1, message).await,
     };
+    // The archive is named from where the command began.
+    let archive = parsed.value('f').filter(|name| *name != "-");
+    let archive = archive.map(|name| join(&context.working_dir, name));
     if let Some(folder) = parsed.value('C') {
         let folder_path = join(&context.working_dir, folder);
         if !context.files.is_dir(&folder_path) {
@@ -43,7 +46,6 @@ pub(super) async fn tar(mut context: ContainerContext) -> Outcome {
         }
         context.working_dir = folder_path;
     }
-    let archive = parsed.value('f').filter(|name| *name != "-").map(str::to_owned);
     match (parsed.has('c'), parsed.has('x'), parsed.has('t')) {
         (true, false, false) => create(&context, archive, &parsed.operands, parsed.has('v')).await,
         (false, extracts, lists) if extracts != lists => {
@@ -156,8 +158,7 @@ async fn create(
         None => context.stdout.write_all(end).await?,
         Some(name) => {
             kept.extend(end);
-            let path = join(&context.working_dir, &name);
-            if let Err(error) = context.files.write(&path, kept) {
+            if let Err(error) = context.files.write(&name, kept) {
                 return fail(context, 1, format!("tar: can't open '{name}': {error}")).await;
             }
         }
@@ -211,7 +212,7 @@ async fn read(
 ) -> Outcome {
     let bytes = match &archive {
         None => context.stdin.read_to_end(LIMIT).await?,
-        Some(name) => match context.files.read(&join(&context.working_dir, name)) {
+        Some(name) => match context.files.read(name) {
             Ok(bytes) => bytes,
             Err(error) => {
                 return fail(context, 1, format!("tar: can't open '{name}': {error}")).await;
