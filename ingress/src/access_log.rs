@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 
 /// Lines that wait to be written.
 const QUEUE: usize = 4096;
+/// Most bytes of what a client says that are in its line.
+const SAID: usize = 1024;
 /// Lines written at once.
 const BATCH: usize = 256;
 
@@ -75,13 +77,12 @@ impl AccessLog {
     ) -> Asked {
         let text = |name: HeaderName| {
             let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("-");
-            // A quote or a control character would break the line up.
-            value.replace('"', "\\x22")
+            said(value)
         };
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         Asked {
             client,
-            line: format!("{method} {} {version:?}", path.replace('"', "\\x22")),
+            line: format!("{} {} {version:?}", said(method.as_str()), said(path)),
             referer: text(header::REFERER),
             agent: text(header::USER_AGENT),
             at: self.clock.now(),
@@ -101,6 +102,11 @@ impl AccessLog {
             answered,
         }
     }
+}
+
+/// What a client says, as far as it goes into a line: cut, and without what would break the line up.
+fn said(text: &str) -> String {
+    text[..text.floor_char_boundary(SAID)].replace('"', "\\x22")
 }
 
 impl Entry {

@@ -1,6 +1,8 @@
-//! The bodies that pass through: frames go on as they come, in both directions, trailers included.
+//! The bodies that pass through: frames go on as they come, in both directions, trailers included. Each frame is a sign
+//! of life of its exchange; one that gives none for too long ends.
 
 use std::{
+    io,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -9,7 +11,11 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::{access_log::Entry, pool::Lease};
+use crate::{
+    access_log::Entry,
+    activity::{Exchange, Watch},
+    pool::Lease,
+};
 
 /// What an endpoint is sent.
 #[derive(Default)]
@@ -17,7 +23,7 @@ pub(crate) enum Sent {
     #[default]
     Nothing,
     /// What the client sends.
-    Client(Incoming),
+    Client(Incoming, Exchange),
 }
 
 impl Body for Sent {
@@ -30,21 +36,31 @@ impl Body for Sent {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             Self::Nothing => Poll::Ready(None),
-            Self::Client(body) => Pin::new(body).poll_frame(context),
+            Self::Client(body, exchange) => {
+                let polled = Pin::new(&mut *body).poll_frame(context);
+                exchange.wait_for_client(polled.is_pending());
+                if let Poll::Ready(frame) = &polled {
+                    exchange.touch();
+                    if frame.is_none() || body.is_end_stream() {
+                        exchange.sent();
+                    }
+                }
+                polled
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Nothing => true,
-            Self::Client(body) => body.is_end_stream(),
+            Self::Client(body, _) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Nothing => SizeHint::with_exact(0),
-            Self::Client(body) => body.size_hint(),
+            Self::Client(body, _) => body.size_hint(),
         }
     }
 }
@@ -59,25 +75,32 @@ pub(crate) struct Answer {
     source: Source,
     lease: Option<Lease>,
     entry: Option<Entry>,
+    /// Lasts as long as its answer.
+    exchange: Option<Exchange>,
+    watch: Watch,
 }
 
 impl Answer {
     pub(crate) fn text(text: impl Into<Bytes>) -> Self {
-        Self { source: Source::Text(Some(text.into())), lease: None, entry: None }
+        Self::of(Source::Text(Some(text.into())), None)
     }
 
     pub(crate) fn nothing() -> Self {
-        Self { source: Source::Text(None), lease: None, entry: None }
+        Self::of(Source::Text(None), None)
+    }
+
+    fn of(source: Source, lease: Option<Lease>) -> Self {
+        Self { source, lease, entry: None, exchange: None, watch: Watch::default() }
     }
 
     pub(crate) fn endpoint(body: Incoming, lease: Lease) -> Self {
-        let mut answer = Self { source: Source::Endpoint(body), lease: Some(lease), entry: None };
+        let mut answer = Self::of(Source::Endpoint(body), Some(lease));
         answer.give_back_at_end();
         answer
     }
 
-    pub(crate) fn logged(mut self, entry: Entry) -> Self {
-        self.entry = Some(entry);
+    pub(crate) fn logged(mut self, entry: Entry, exchange: Exchange) -> Self {
+        (self.entry, self.exchange) = (Some(entry), Some(exchange));
         self
     }
 
@@ -92,17 +115,29 @@ impl Answer {
 
 impl Body for Answer {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = io::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = self.get_mut();
         let polled = match &mut this.source {
             Source::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Source::Endpoint(body) => Pin::new(body).poll_frame(context),
+            Source::Endpoint(body) => {
+                Pin::new(body).poll_frame(context).map(|frame| {
+                    frame.map(|frame| frame.map_err(io::Error::other))
+                })
+            }
         };
+        if let Some(exchange) = &this.exchange {
+            if polled.is_ready() {
+                exchange.touch();
+            } else if this.watch.poll(context, exchange).is_ready() {
+                this.lease = None;
+                return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
+            }
+        }
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let (Some(data), Some(entry)) = (frame.data_ref(), &mut this.entry) {

@@ -73,20 +73,20 @@ impl ResolvesServerCert for BySni {
     }
 }
 
-fn choose<'c>(certificates: &'c Certificates, name: &str) -> Option<&'c Arc<CertifiedKey>> {
+pub(crate) fn choose<'c>(certificates: &'c Certificates, name: &str) -> Option<&'c Arc<CertifiedKey>> {
     certificates.get(name).or_else(|| certificates.get(wildcard_of(name)?))
 }
 
-/// Joins the routes' Secrets to what was read of them; what cannot be used is told.
+/// Joins the routes' Secrets to what was read of them, for each host the first that can be used; what cannot is told.
 pub(crate) fn join<'a>(
-    secrets: impl Iterator<Item = (&'a str, &'a ObjectKey)>,
+    secrets: impl Iterator<Item = (&'a str, &'a [ObjectKey])>,
     read: &HashMap<ObjectKey, Result<Arc<CertifiedKey>, String>>,
 ) -> (Certificates, Vec<String>) {
     let (mut certificates, mut problems) = (Certificates::new(), Vec::new());
-    for (host, key) in secrets {
+    for (host, key) in secrets.flat_map(|(host, keys)| keys.iter().map(move |key| (host, key))) {
         match read.get(key) {
             Some(Ok(certificate)) => {
-                drop(certificates.insert(host.to_owned(), certificate.clone()));
+                certificates.entry(host.to_owned()).or_insert_with(|| certificate.clone());
             }
             Some(Err(why)) => problems.push(format!("Secret {key} for {host}: {why}")),
             None => problems.push(format!(
@@ -124,6 +124,15 @@ mod tests {
         check("b.example", None);
         check("x.y.b.example", None);
         check("", None);
+        let key = |name: &str| ObjectKey::new("default", name);
+        let read_secrets = HashMap::from([
+            (key("broken"), Err("it has no tls.crt".to_owned())),
+            (key("own"), Ok(own.clone())),
+        ]);
+        let keys = [key("broken"), key("none"), key("own")];
+        let (joined, problems) = join([("a.example", &keys[..])].into_iter(), &read_secrets);
+        assert!(Arc::ptr_eq(&joined["a.example"], &own), "what is of no use shadows nothing");
+        assert_eq!(problems.len(), 2);
         assert!(fallback(now).is_ok());
         assert_eq!(read(&Secret::default()).unwrap_err(), "it has no tls.crt");
         assert!(certified(b"x", b"y").is_err());

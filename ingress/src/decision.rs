@@ -28,7 +28,7 @@ impl Decision {
     /// Decides about a request for a host and a path.
     #[must_use]
     pub fn of(snapshot: &Snapshot, host: &str, path: &str, tls: bool) -> Self {
-        if !tls && snapshot.routes.wants_tls(host) {
+        if !tls && snapshot.has_certificate(host) {
             return Self::Redirect;
         }
         let Some(route) = snapshot.routes.find(host, path) else { return Self::NoRoute };
@@ -138,7 +138,7 @@ mod tests {
             "ports": [{"name": "", "port": 8080}], "endpoints": [{"addresses": ["10.244.1.2"]}]});
         directory.services.set_slice(&key, &serde_json::from_value(slice).unwrap());
         directory.touch_routes();
-        let (snapshot, _) = directory.publish();
+        let (snapshot, _) = directory.publish().expect("there is news");
         let check = |query: &str, expected: Value| assert_eq!(explain(&snapshot, query), expected);
         let leads = |status: u16, name: &str, endpoints: &[&str]| {
             json!({"status": status, "ingress": "default/i", "endpoints": endpoints,

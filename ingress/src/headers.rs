@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request, uri::Scheme};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Version, header, request,
+    uri::{Authority, Scheme},
+};
 
 /// Of one connection alone (RFC 9110, 7.6.1); those that `Connection` names are, too.
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -28,12 +31,27 @@ impl Client {
     }
 }
 
-/// The host that a request names: HTTP/2's authority, or the header.
+/// The host that a request names: HTTP/2's authority, or the header. None if it names none, several, or what is no host
+/// (RFC 9112, 3.2; RFC 9113, 8.3.1).
 pub(crate) fn host_of(head: &request::Parts) -> Option<&str> {
-    let authority = head.uri.authority().map(http::uri::Authority::as_str);
-    authority
-        .or_else(|| head.headers.get(header::HOST)?.to_str().ok())
-        .filter(|host| !host.is_empty())
+    let mut named = head.headers.get_all(header::HOST).iter().map(HeaderValue::to_str);
+    let header = named.next().transpose().ok()?;
+    let authority = head.uri.authority().map(Authority::as_str);
+    let both = authority.zip(header).is_some_and(|(authority, header)| authority != header);
+    if named.next().is_some() || (both && head.version == Version::HTTP_2) {
+        return None;
+    }
+    let host = authority.or(header)?;
+    let parsed: Authority = host.parse().ok()?;
+    let port = host.get(parsed.host().len()..)?;
+    let number = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
+    let valid = port.is_empty() || port.strip_prefix(':').is_some_and(number);
+    (valid && !parsed.host().is_empty()).then_some(host)
+}
+
+/// The port that a host names.
+pub(crate) fn port_of(host: &str) -> Option<u16> {
+    host.parse::<Authority>().ok()?.port_u16()
 }
 
 /// The protocol that a request asks to go on with (`Connection: upgrade`).
@@ -49,11 +67,6 @@ pub(crate) fn upgrade_of(head: &request::Parts) -> Option<HeaderValue> {
 /// Whether it may be sent a second time without harm.
 pub(crate) fn is_idempotent(head: &request::Parts) -> bool {
     head.method.is_idempotent()
-}
-
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 fn names<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> + 'h {
@@ -97,14 +110,14 @@ pub(crate) fn forward(
     }
     // What clients claim about themselves is not passed on: nobody trustworthy stands before us.
     let text = |text: &str| HeaderValue::from_str(text).ok();
-    let default_port = if client.tls { "443" } else { "80" };
-    let port = host.rsplit_once(':').map_or(default_port, |(_, port)| port);
+    let default_port = if client.tls { 443 } else { 80 };
+    let port = port_of(host).unwrap_or(default_port).to_string();
     let ip = client.ip.to_string();
     for (name, value) in [
         ("x-real-ip", text(&ip)),
         ("x-forwarded-for", text(&ip)),
         ("x-forwarded-host", text(host)),
-        ("x-forwarded-port", text(port)),
+        ("x-forwarded-port", text(&port)),
         ("x-forwarded-proto", text(client.scheme())),
         ("x-forwarded-scheme", text(client.scheme())),
         ("x-scheme", text(client.scheme())),
@@ -154,6 +167,32 @@ mod tests {
 
     fn head(request: http::request::Builder) -> request::Parts {
         request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn a_request_names_one_host() {
+        let check = |lines: &[&str], uri: &str, version, expected: Option<&str>| {
+            let mut request = Request::get(uri).version(version);
+            for line in lines {
+                request = request.header("host", *line);
+            }
+            assert_eq!(host_of(&head(request)), expected, "{lines:?} {uri}");
+        };
+        let one = Version::HTTP_11;
+        for host in ["a.example", "a.example:8080", "127.0.0.1", "[::1]:80", "a.example:"] {
+            check(&[host], "/", one, Some(host));
+        }
+        for host in ["", "a b", "a/b", "u@a.example", "a.example:x", "a.example:99999", ":80"] {
+            check(&[host], "/", one, None);
+        }
+        check(&[], "/", one, None);
+        check(&["a.example", "a.example"], "/", one, None);
+        check(&["a.example", "b.example"], "/", one, None);
+        check(&["b.example"], "http://a.example/", one, Some("a.example"));
+        check(&[], "http://a.example/", Version::HTTP_2, Some("a.example"));
+        check(&["b.example"], "http://a.example/", Version::HTTP_2, None);
+        check(&["a.example"], "http://u:p@a.example/", one, None);
+        assert_eq!((port_of("[::1]"), port_of("[::1]:81"), port_of("a")), (None, Some(81), None));
     }
 
     #[test]

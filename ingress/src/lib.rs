@@ -15,6 +15,7 @@
 //! | [`decision`] | what becomes of a request, for the proxy and for who asks why, pure |
 //! | `watch`, `status` | following the API; writing the Ingresses' addresses |
 //! | `proxy`, `pool`, `headers`, `body` | one request's way: route, connect, forward, answer |
+//! | `activity`, `tunnel` | what goes on in a connection and when it has to end; what follows an upgrade |
 //! | `server` | the ports, TLS |
 //! | `access_log` | a line per request, in ingress-nginx' format |
 //! | [`program`] | the image |
@@ -26,6 +27,7 @@
 //! is decided by [`routes`] alone, from the snapshot and the request.
 
 mod access_log;
+mod activity;
 mod body;
 pub mod certificates;
 pub mod decision;
@@ -37,7 +39,9 @@ mod proxy;
 pub mod routes;
 mod server;
 mod status;
+mod tunnel;
 pub mod upstreams;
 mod watch;
 
+pub use activity::Limits;
 pub use program::{IngressConfig, IngressController};

@@ -7,9 +7,11 @@ use client::Client;
 use container_runtime::{ContainerContext, ExitStatus, Program};
 use futures::future::BoxFuture;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     access_log::AccessLog,
+    activity::Limits,
     certificates::{self, BySni},
     directory::Snapshot,
     pool::Pool,
@@ -26,13 +28,21 @@ pub type Connect = Arc<dyn Fn(&ContainerContext) -> Result<Client, String> + Sen
 pub struct IngressConfig {
     /// The way to the API.
     pub connect: Connect,
+    /// What clients may hold, and for how long.
+    pub limits: Limits,
 }
 
 impl IngressConfig {
-    /// Connects by a client that is there already.
+    /// The usual limits.
+    #[must_use]
+    pub fn new(connect: Connect) -> Self {
+        Self { connect, limits: Limits::default() }
+    }
+
+    /// The same, by a client that is there already.
     #[must_use]
     pub fn with_client(client: Client) -> Self {
-        Self { connect: Arc::new(move |_| Ok(client.clone())) }
+        Self::new(Arc::new(move |_| Ok(client.clone())))
     }
 }
 
@@ -108,23 +118,28 @@ async fn serve(config: &IngressConfig, context: &ContainerContext) -> io::Result
         client.clone(),
         clock.clone(),
         snapshot,
-        pool,
+        pool.clone(),
         statuses,
         context.stderr.clone(),
     );
-    let ended = async {
+    let ending = CancellationToken::new();
+    let end = async {
         context.signals.terminated().await;
-        // Requests still come until nobody is sent here any more, and those that are on their way are answered.
+        // Requests still come until nobody is sent here any more. Those that are on their way then are answered, for as
+        // long as the pod's grace period lasts.
         clock.sleep(LAMEDUCK).await;
+        ending.cancel();
+        std::future::pending().await
     };
     tokio::select! {
-        () = ended => Ok(()),
-        served = ports.run(proxy, by_sni) => served,
+        () = end => Ok(()),
+        served = ports.run(proxy, by_sni, config.limits, ending.clone()) => served,
+        () = pool.sweep() => Ok(()),
         () = follow => Ok(()),
         () = status::write(client, clock.clone(), wanted) => Ok(()),
         () = async { write_log.await; std::future::pending().await } => Ok(()),
     }
 }
 
-/// How long it goes on serving after SIGTERM.
+/// How long it goes on taking connections after SIGTERM.
 const LAMEDUCK: std::time::Duration = std::time::Duration::from_secs(3);

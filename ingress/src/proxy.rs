@@ -5,34 +5,34 @@
 //! | no route | 404 |
 //! | the route's Service has no endpoint, or does not exist | 503 |
 //! | every endpoint refuses, or one breaks off | 502 |
-//! | no endpoint can be reached in time, or none answers in time | 504 |
+//! | no endpoint can be reached in time, or one is silent for too long | 504 |
+//! | the client does not send the rest of its request | 408 |
 //! | a host with TLS is asked for without | 308 to the same on TLS |
 //!
 //! An endpoint that takes no connection is passed over for the next. A request of which nothing was sent is sent again;
 //! one that may have arrived only if that does no harm: its method is idempotent and it has no body.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use component_base::clock::Clock;
 use http::{HeaderValue, Request, Response, StatusCode, header, request};
 use http_body::Body as _;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
-use hyper_util::rt::TokioIo;
 
 use crate::{
     access_log::AccessLog,
+    activity::{Connection, Exchange},
     body::{Answer, Sent},
     decision::Decision,
     directory::Snapshot,
     headers::{self, Client},
-    pool::{Connection, Failed, Lease, Pool},
+    pool::{Failed, Lease, Pool},
     routes::{BackendPort, Route, bare_host},
+    tunnel,
     upstreams::Upstream,
 };
 
-/// For the head of an answer: nginx' `proxy_read_timeout`.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Endpoints that are tried for one request.
 const TRIES: usize = 5;
 
@@ -54,6 +54,7 @@ const NO_ROUTE: Refusal = Refusal(StatusCode::NOT_FOUND, "default backend - 404\
 const UNAVAILABLE: Refusal =
     Refusal(StatusCode::SERVICE_UNAVAILABLE, "503 Service Temporarily Unavailable\n");
 const BAD_GATEWAY: Refusal = Refusal(StatusCode::BAD_GATEWAY, "502 Bad Gateway\n");
+const TOO_SLOW: Refusal = Refusal(StatusCode::REQUEST_TIMEOUT, "408 Request Time-out\n");
 const TOO_LATE: Refusal = Refusal(StatusCode::GATEWAY_TIMEOUT, "504 Gateway Time-out\n");
 
 impl Refusal {
@@ -72,7 +73,9 @@ impl Proxy {
         &self,
         request: Request<Incoming>,
         client: &Client,
+        connection: &Arc<Connection>,
     ) -> Response<Answer> {
+        let exchange = connection.begin();
         let (mut head, body) = request.into_parts();
         let asked = self.log.asked(client.ip, &head.method, &head.uri, head.version, &head.headers);
         let snapshot = self.snapshot.load_full();
@@ -82,15 +85,15 @@ impl Proxy {
             Taken::Answer(response) => *response,
             Taken::Forward(host, route, target) => {
                 upstream = upstream_name(&route);
-                let forwarded =
-                    self.forward(&mut head, body, &host, client, &target, &mut endpoint).await;
+                let to = Destination { host: &host, client, upstream: &target };
+                let forwarded = self.forward(&mut head, body, to, &exchange, &mut endpoint).await;
                 forwarded.unwrap_or_else(Refusal::answer)
             }
         };
         let mut entry = self.log.entry(asked, response.status());
         entry.upstream = upstream;
         entry.endpoint = endpoint;
-        response.map(|body| body.logged(entry))
+        response.map(|body| body.logged(entry, exchange))
     }
 
     fn decide(&self, snapshot: &Snapshot, head: &request::Parts, client: &Client) -> Taken {
@@ -110,56 +113,60 @@ impl Proxy {
         &self,
         head: &mut request::Parts,
         body: Incoming,
-        host: &str,
-        client: &Client,
-        upstream: &Upstream,
-        tried: &mut Option<std::net::SocketAddr>,
+        to: Destination<'_>,
+        exchange: &Exchange,
+        tried: &mut Option<SocketAddr>,
     ) -> Result<Response<Answer>, Refusal> {
         let upgrade = headers::upgrade_of(head);
-        let h2c = upgrade.is_none() && (upstream.h2c || headers::is_grpc(&head.headers));
+        let h2c = upgrade.is_none() && to.upstream.h2c;
         let ours = head.extensions.remove::<OnUpgrade>();
-        headers::forward(head, host, client, upgrade.as_ref(), h2c);
-        let repeatable = body.is_end_stream() && headers::is_idempotent(head) && upgrade.is_none();
-        let make = |sent| Request::from_parts(head.clone(), sent);
-        let mut request =
-            make(if body.is_end_stream() { Sent::Nothing } else { Sent::Client(body) });
+        headers::forward(head, to.host, to.client, upgrade.as_ref(), h2c);
+        let is_empty = body.is_end_stream();
+        let repeatable = is_empty && headers::is_idempotent(head) && upgrade.is_none();
+        let sent = if is_empty { Sent::Nothing } else { Sent::Client(body, exchange.clone()) };
+        if is_empty {
+            exchange.sent();
+        }
+        let mut request = Request::from_parts(head.clone(), sent);
         let mut refusal = BAD_GATEWAY;
-        for endpoint in upstream.rotation().take(TRIES) {
+        for endpoint in to.upstream.rotation().take(TRIES) {
             *tried = Some(endpoint);
-            let mut connecting = self.pool.connect(endpoint, h2c).await;
-            // Twice: a connection that was kept may just have been closed at its other end.
-            for _ in 0..2 {
-                let connection = match connecting {
-                    Ok(connection) => connection,
-                    Err(error) => {
-                        let late = error.kind() == io::ErrorKind::TimedOut;
-                        refusal = if late { TOO_LATE } else { BAD_GATEWAY };
-                        break;
+            // A connection that was kept may just have been closed at its other end: then a new one.
+            for keep in [true, false] {
+                let connection = if keep {
+                    let Some(kept) = self.pool.kept(endpoint, h2c).await else { continue };
+                    kept
+                } else {
+                    match self.pool.open(endpoint, h2c).await {
+                        Ok(connection) => connection,
+                        Err(error) => {
+                            let late = error.kind() == io::ErrorKind::TimedOut;
+                            refusal = if late { TOO_LATE } else { BAD_GATEWAY };
+                            break;
+                        }
                     }
                 };
-                let fresh = matches!(connection, Connection::Http1 { fresh: true, .. });
-                let sending = self.pool.send(endpoint, connection, request);
-                match self.clock.timeout(ANSWER_TIMEOUT, sending).await {
-                    Err(_elapsed) => return Err(TOO_LATE),
-                    Ok(Ok((response, lease))) => return Ok(self.pass_on(response, lease, ours)),
-                    Ok(Err(Failed::Unsent(whole))) => request = *whole,
-                    Ok(Err(Failed::Sent(error))) => {
+                exchange.touch();
+                let sent = tokio::select! {
+                    sent = self.pool.send(endpoint, connection, request, exchange) => sent,
+                    () = exchange.silent_for(exchange.limits().silence) => {
+                        return Err(if exchange.waits_for_client() { TOO_SLOW } else { TOO_LATE });
+                    }
+                };
+                match sent {
+                    Ok((response, lease)) => {
+                        return Ok(self.pass_on(response, lease, ours, exchange));
+                    }
+                    Err(Failed::Unsent(whole)) => request = *whole,
+                    Err(Failed::Sent(error)) => {
                         tracing::debug!(%endpoint, %error, "an endpoint broke off");
                         if !repeatable {
                             return Err(BAD_GATEWAY);
                         }
-                        request = make(Sent::Nothing);
+                        request = Request::from_parts(head.clone(), Sent::Nothing);
                         refusal = BAD_GATEWAY;
-                        if fresh {
-                            break;
-                        }
                     }
                 }
-                connecting = if h2c {
-                    self.pool.connect(endpoint, true).await
-                } else {
-                    self.pool.open_http1(endpoint).await
-                };
             }
         }
         Err(refusal)
@@ -171,11 +178,13 @@ impl Proxy {
         mut response: Response<Incoming>,
         lease: Lease,
         ours: Option<OnUpgrade>,
+        exchange: &Exchange,
     ) -> Response<Answer> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let theirs = hyper::upgrade::on(&mut response);
             let Some(ours) = ours else { return BAD_GATEWAY.answer() };
-            (self.spawn)(Box::pin(join(ours, theirs)));
+            // The tunnel keeps the client's place.
+            (self.spawn)(Box::pin(tunnel::join(ours, theirs, exchange.clone())));
             // `Connection` and `Upgrade` go on: they are what was agreed.
             return response.map(|_| Answer::nothing());
         }
@@ -184,22 +193,23 @@ impl Proxy {
     }
 }
 
+/// Where a request goes, and from whom.
+#[derive(Clone, Copy)]
+struct Destination<'a> {
+    host: &'a str,
+    client: &'a Client,
+    upstream: &'a Upstream,
+}
+
 /// [`Decision`], with what the proxy does of it.
 enum Taken {
     Answer(Box<Response<Answer>>),
     Forward(String, Arc<Route>, Arc<Upstream>),
 }
 
-/// Carries what follows an upgrade, both ways, until both sides have ended.
-async fn join(ours: OnUpgrade, theirs: OnUpgrade) {
-    let (Ok(ours), Ok(theirs)) = (ours.await, theirs.await) else { return };
-    let (mut ours, mut theirs) = (TokioIo::new(ours), TokioIo::new(theirs));
-    let _ = tokio::io::copy_bidirectional(&mut ours, &mut theirs).await;
-}
-
 /// The same URL on TLS: at the port where that is reached, if the request came by a port that it names.
 fn redirect(snapshot: &Snapshot, head: &request::Parts, host: &str) -> Response<Answer> {
-    let named = host.rsplit_once(':').is_some_and(|(_, port)| port != "80");
+    let named = headers::port_of(host).is_some_and(|port| port != 80);
     let port = snapshot.ports[1].filter(|port| named && *port != 443);
     let port = port.map_or_else(String::new, |port| format!(":{port}"));
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());

@@ -1,8 +1,10 @@
 //! Ingresses to a table of routes, and its lookup: pure.
 //!
 //! Precedence is Kubernetes' (the Ingress API's documentation): a host of its own before a wildcard before no host; in
-//! each, an exact path before the longest prefix; what the rules do not match is the default backend's. Where two
-//! Ingresses claim the same, the older has it (then the first by name). A wildcard stands for one label: `*.a.example`
+//! each, an exact path before the longest prefix. What the rules of a host do not match is the default backend's of an
+//! Ingress with rules for that host; what nobody's rules match is that of an Ingress without rules, or else of any.
+//! Where two Ingresses claim the same, the older has it (then the first by name); of certificates it is the first that can
+//! be used, and an Ingress claims them for hosts that its own rules name: others count where nobody has rules. A wildcard stands for one label: `*.a.example`
 //! is `x.a.example`, neither `a.example` nor `x.y.a.example`.
 //!
 //! Prefixes match element by element: `/foo` is a prefix of `/foo`, `/foo/` and `/foo/bar`, not of `/foobar`; a slash at
@@ -61,6 +63,8 @@ struct Paths {
     exact: HashMap<String, Arc<Route>>,
     /// Without a slash at the end; `/` is "".
     prefixes: HashMap<String, Arc<Route>>,
+    /// For what nothing matches.
+    default: Option<Arc<Route>>,
 }
 
 /// All routes.
@@ -71,8 +75,8 @@ pub struct Routes {
     wildcards: HashMap<String, Paths>,
     any: Paths,
     default: Option<Arc<Route>>,
-    /// The Secrets of hosts and of wildcards (`.a.example`) with TLS.
-    secrets: HashMap<String, Option<ObjectKey>>,
+    /// The Secrets that hosts and wildcards (`.a.example`) with TLS may have, the first first.
+    secrets: HashMap<String, Vec<ObjectKey>>,
 }
 
 /// The names of the classes that this controller serves.
@@ -113,19 +117,16 @@ impl Routes {
             (ingress.metadata.creation_timestamp.map(|time| time.0), key_of(ingress))
         });
         let mut routes = Self::default();
-        sorted.into_iter().for_each(|ingress| routes.add(ingress));
+        sorted.iter().for_each(|ingress| routes.add(ingress));
+        sorted.iter().for_each(|ingress| routes.add_tls(ingress));
+        let has_rules = |ingress: &Ingress| !ingress.spec.rules.is_empty();
+        sorted.sort_by_key(|ingress| has_rules(ingress));
+        let default = |ingress: &&Ingress| Some(route_of(ingress, ingress.spec.default_backend.as_ref()?));
+        routes.default = sorted.iter().find_map(default);
         routes
     }
 
     fn add(&mut self, ingress: &Ingress) {
-        let key = key_of(ingress);
-        let route = |backend: &IngressBackend| {
-            let backend = backend_of(&key.namespace, backend);
-            Arc::new(Route { ingress: key.clone(), backend })
-        };
-        if let (Some(backend), None) = (&ingress.spec.default_backend, &self.default) {
-            self.default = Some(route(backend));
-        }
         for rule in &ingress.spec.rules {
             let host = rule.host.as_deref().unwrap_or_default().to_ascii_lowercase();
             let paths = match host.strip_prefix('*') {
@@ -133,27 +134,34 @@ impl Routes {
                 None if host.is_empty() => &mut self.any,
                 None => self.hosts.entry(host).or_default(),
             };
-            match &rule.http {
-                Some(http) => {
-                    http.paths.iter().for_each(|path| paths.add(path, route(&path.backend)));
-                }
-                // A host without paths sends everything to the default backend of its Ingress.
-                None => {
-                    if let Some(backend) = &ingress.spec.default_backend {
-                        paths.prefixes.entry(String::new()).or_insert_with(|| route(backend));
-                    }
-                }
+            for path in rule.http.iter().flat_map(|http| &http.paths) {
+                paths.add(path, route_of(ingress, &path.backend));
+            }
+            if let (Some(backend), None) = (&ingress.spec.default_backend, &paths.default) {
+                paths.default = Some(route_of(ingress, backend));
             }
         }
+    }
+
+    /// Notes an Ingress' Secrets; to be called in the order of precedence, when all rules are in.
+    fn add_tls(&mut self, ingress: &Ingress) {
+        let namespace = key_of(ingress).namespace;
+        let of_rules = ingress.spec.rules.iter().filter_map(|rule| rule.host.as_deref());
+        let own: BTreeSet<String> = of_rules.map(str::to_ascii_lowercase).collect();
         for tls in &ingress.spec.tls {
-            let secret = tls.secret_name.as_deref().filter(|name| !name.is_empty());
-            let secret = secret.map(|name| ObjectKey::new(&key.namespace, name));
-            let of_rules = ingress.spec.rules.iter().filter_map(|rule| rule.host.clone());
-            let hosts = if tls.hosts.is_empty() { of_rules.collect() } else { tls.hosts.clone() };
+            let Some(secret) = tls.secret_name.as_deref().filter(|name| !name.is_empty()) else {
+                continue;
+            };
+            let named = tls.hosts.iter().map(|host| host.to_ascii_lowercase());
+            let hosts = if tls.hosts.is_empty() { own.clone() } else { named.collect() };
             for host in hosts.into_iter().filter(|host| !host.is_empty()) {
-                let host = host.to_ascii_lowercase();
-                let host = host.strip_prefix('*').unwrap_or(&host).to_owned();
-                self.secrets.entry(host).or_insert_with(|| secret.clone());
+                let suffix = host.strip_prefix('*').unwrap_or(&host).to_owned();
+                let covers = || wildcard_of(&host).is_some_and(|of| own.contains(&format!("*{of}")));
+                let theirs = self.hosts.contains_key(&host) || self.wildcards.contains_key(&suffix);
+                if own.contains(&host) || covers() || !theirs {
+                    let secrets = self.secrets.entry(suffix).or_default();
+                    secrets.push(ObjectKey::new(&namespace, secret));
+                }
             }
         }
     }
@@ -170,24 +178,18 @@ impl Routes {
         found.or(self.default.as_ref())
     }
 
-    /// Whether requests for a host belong on TLS.
-    #[must_use]
-    pub fn wants_tls(&self, host: &str) -> bool {
-        let host = bare_host(host);
-        self.secrets.contains_key(&*host)
-            || wildcard_of(&host).is_some_and(|suffix| self.secrets.contains_key(suffix))
-    }
-
-    /// The Secrets by host; wildcards without their `*`.
-    pub fn secrets(&self) -> impl Iterator<Item = (&str, &ObjectKey)> {
-        self.secrets.iter().filter_map(|(host, secret)| Some((host.as_str(), secret.as_ref()?)))
+    /// The Secrets by host, the first first; wildcards without their `*`.
+    pub fn secrets(&self) -> impl Iterator<Item = (&str, &[ObjectKey])> {
+        self.secrets.iter().map(|(host, secrets)| (host.as_str(), secrets.as_slice()))
     }
 
     /// All backends that routes lead to, each once.
     #[must_use]
     pub fn backends(&self) -> BTreeSet<&Backend> {
         let paths = self.hosts.values().chain(self.wildcards.values()).chain([&self.any]);
-        let routes = paths.flat_map(|paths| paths.exact.values().chain(paths.prefixes.values()));
+        let routes = paths.flat_map(|paths| {
+            paths.exact.values().chain(paths.prefixes.values()).chain(&paths.default)
+        });
         routes.chain(&self.default).filter_map(|route| route.backend.as_ref()).collect()
     }
 }
@@ -203,8 +205,12 @@ impl Paths {
         }
     }
 
-    /// The exact path, or the longest prefix: element after element is left out from the end.
     fn find(&self, path: &str) -> Option<&Arc<Route>> {
+        self.matching(path).or(self.default.as_ref())
+    }
+
+    /// The exact path, or the longest prefix: element after element is left out from the end.
+    fn matching(&self, path: &str) -> Option<&Arc<Route>> {
         if let Some(route) = self.exact.get(path) {
             return Some(route);
         }
@@ -216,6 +222,12 @@ impl Paths {
             rest = &rest[..rest.rfind('/')?];
         }
     }
+}
+
+fn route_of(ingress: &Ingress, backend: &IngressBackend) -> Arc<Route> {
+    let key = key_of(ingress);
+    let backend = backend_of(&key.namespace, backend);
+    Arc::new(Route { ingress: key, backend })
 }
 
 fn backend_of(namespace: &str, backend: &IngressBackend) -> Option<Backend> {

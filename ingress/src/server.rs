@@ -4,12 +4,14 @@ use std::{
     convert::Infallible,
     io,
     net::{Ipv4Addr, SocketAddr},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
 use cni::network::{PodListener, PodStream, Sandbox};
 use component_base::clock::Clock;
+use futures::FutureExt as _;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::{
@@ -28,15 +30,26 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
-use crate::{certificates::BySni, decision, headers::Client, proxy::Proxy};
+use crate::{
+    activity::{Connection, Limits},
+    certificates::BySni,
+    decision,
+    headers::Client,
+    proxy::Proxy,
+};
 
-/// Connections of one port at one time.
-const CONNECTIONS: usize = 16_384;
 /// For a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// For the head of a request; also how long an idle connection stays.
-const HEADERS: Duration = Duration::from_secs(75);
+/// Most bytes of a request's head, and of a body that wait to go on.
+const BUFFER: usize = 64 << 10;
+/// Most bytes of the headers of a request by HTTP/2.
+const HEADERS: u32 = 64 << 10;
+/// How often an HTTP/2 client is asked whether it is there, and how long it may take to say so.
+const PING: Duration = Duration::from_secs(30);
+/// See [`PING`].
+const PONG: Duration = Duration::from_secs(20);
 /// Requests of one HTTP/2 connection at one time.
 const STREAMS: u32 = 128;
 /// After a failure that is not the end.
@@ -61,8 +74,15 @@ impl Ports {
         })
     }
 
-    /// Serves until the pod's network is gone.
-    pub(crate) async fn run(self, proxy: Arc<Proxy>, certificates: BySni) -> io::Result<()> {
+    /// Serves until the pod's network is gone. From the end of `ending` on nobody new is let in, and who is there is
+    /// answered and told to go.
+    pub(crate) async fn run(
+        self,
+        proxy: Arc<Proxy>,
+        certificates: BySni,
+        limits: Limits,
+        ending: CancellationToken,
+    ) -> io::Result<()> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?
@@ -70,62 +90,125 @@ impl Ports {
             .with_cert_resolver(Arc::new(certificates));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        tokio::join!(
-            accept(&proxy, self.plain, None),
-            accept(&proxy, self.tls, Some(acceptor)),
-            probes(&proxy, &self.health),
-        );
+        let port = |tls| Port { proxy: Arc::clone(&proxy), tls, limits, ending: ending.clone() };
+        let (plain, tls) = (port(None), port(Some(acceptor)));
+        let serving = async { tokio::join!(plain.serve(self.plain), tls.serve(self.tls)) };
+        tokio::select! {
+            _ = serving => {}
+            () = probes(&proxy, &self.health) => {}
+        }
         Ok(())
     }
 }
 
-async fn accept(proxy: &Arc<Proxy>, listener: PodListener, tls: Option<TlsAcceptor>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut connections = JoinSet::new();
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                while connections.try_join_next().is_some() {}
-                // Beyond the limit who comes is turned away at once.
-                let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { continue };
-                let (proxy, tls) = (Arc::clone(proxy), tls.clone());
-                connections.spawn(async move {
-                    serve(proxy, stream, peer, tls).await;
-                    drop(slot);
-                });
+/// One of the ports, and what all its connections share.
+#[derive(Clone)]
+struct Port {
+    proxy: Arc<Proxy>,
+    tls: Option<TlsAcceptor>,
+    limits: Limits,
+    ending: CancellationToken,
+}
+
+impl Port {
+    async fn serve(self, listener: PodListener) {
+        let slots = Arc::new(Semaphore::new(self.limits.connections as usize));
+        let mut connections = JoinSet::new();
+        let mut let_in = |(stream, peer)| {
+            while connections.try_join_next().is_some() {}
+            // Beyond the limit who comes is turned away at once.
+            if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
+                let clock = self.proxy.clock.clone();
+                let connection = Connection::new(clock, self.limits, slot);
+                connections.spawn(self.clone().connection(stream, peer, connection));
             }
-            Err(error) if error.kind() == io::ErrorKind::NetworkDown => return,
-            Err(_) => proxy.clock.sleep(PAUSE).await,
+        };
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.ending.cancelled() => break,
+            };
+            match accepted {
+                Ok(arrival) => let_in(arrival),
+                Err(error) if error.kind() == io::ErrorKind::NetworkDown => return,
+                Err(_) => self.proxy.clock.sleep(PAUSE).await,
+            }
+        }
+        // Who is in the queue has connected.
+        while let Some(Ok(arrival)) = listener.accept().now_or_never() {
+            let_in(arrival);
+        }
+        drop(listener);
+        while connections.join_next().await.is_some() {}
+        // Tunnels have left their connections, but keep their places.
+        drop(slots.acquire_many(self.limits.connections).await);
+    }
+
+    async fn connection(
+        self,
+        stream: PodStream,
+        peer: SocketAddr,
+        connection: Arc<Connection>,
+    ) {
+        let client = Client { ip: peer.ip(), tls: self.tls.is_some() };
+        match &self.tls {
+            None => self.http(stream, client, connection).await,
+            Some(acceptor) => {
+                let shaken = self.proxy.clock.timeout(HANDSHAKE, acceptor.accept(stream)).await;
+                if let Ok(Ok(stream)) = shaken {
+                    self.http(stream, client, connection).await;
+                }
+            }
+        }
+    }
+
+    async fn http<S>(&self, stream: S, client: Client, connection: Arc<Connection>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let builder = builder();
+        let of_requests = Arc::clone(&connection);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (proxy, client) = (Arc::clone(&self.proxy), client.clone());
+            let connection = Arc::clone(&of_requests);
+            async move { Ok::<_, Infallible>(proxy.answer(request, &client, &connection).await) }
+        });
+        let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let mut serving = pin!(serving);
+        let (over, ending) = (connection.is_over(), self.ending.cancelled());
+        let (mut over, mut ending) = (pin!(over), pin!(ending));
+        let mut ends = false;
+        loop {
+            tokio::select! {
+                // Whoever breaks off has nothing to be told.
+                _ = serving.as_mut() => return,
+                () = &mut over => return,
+                () = &mut ending, if !ends => {
+                    ends = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+            }
         }
     }
 }
 
-async fn serve(proxy: Arc<Proxy>, stream: PodStream, peer: SocketAddr, tls: Option<TlsAcceptor>) {
-    let client = Client { ip: peer.ip(), tls: tls.is_some() };
-    match tls {
-        None => http(proxy, stream, client).await,
-        Some(acceptor) => {
-            let shaken = proxy.clock.timeout(HANDSHAKE, acceptor.accept(stream)).await;
-            if let Ok(Ok(stream)) = shaken {
-                http(proxy, stream, client).await;
-            }
-        }
-    }
-}
-
-async fn http<S>(proxy: Arc<Proxy>, stream: S, client: Client)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+/// What a connection may have in memory is bounded: a head, and as much again of each body.
+fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (proxy, client) = (Arc::clone(&proxy), client.clone());
-        async move { Ok::<_, Infallible>(proxy.answer(request, &client).await) }
-    });
-    // Whoever breaks off has nothing to be told.
-    drop(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await);
+    // When a head has to be there is our own rule, for both versions: see `activity`.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER);
+    let window = u32::try_from(BUFFER).unwrap_or(u32::MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(window)
+        .initial_connection_window_size(window.saturating_mul(4))
+        .max_send_buf_size(BUFFER)
+        .max_header_list_size(HEADERS)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PONG);
+    builder
 }
 
 async fn probes(proxy: &Arc<Proxy>, listener: &PodListener) {
@@ -164,3 +247,6 @@ async fn probe(clock: Clock, proxy: Arc<Proxy>, stream: PodStream) {
         http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
     drop(clock.timeout(HANDSHAKE, connection).await);
 }
+
+#[cfg(test)]
+mod tests;

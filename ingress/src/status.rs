@@ -24,32 +24,30 @@ pub(crate) struct Wanted {
     addresses: Vec<String>,
 }
 
-/// Our own Service's addresses.
+/// Our own Service's addresses; None until the Services are known.
 #[derive(Debug, Default)]
-pub(crate) struct Addresses(Vec<String>);
+pub(crate) struct Addresses(Option<Vec<String>>);
 
 impl Addresses {
     pub(crate) fn learn(&mut self, service: Option<&Service>) {
         let status = service.and_then(|service| service.status.load_balancer.as_ref());
         let ingress = status.into_iter().flat_map(|status| &status.ingress);
-        self.0 = ingress.filter_map(|ingress| ingress.ip.clone()).collect();
+        self.0 = Some(ingress.filter_map(|ingress| ingress.ip.clone()).collect());
     }
 
-    /// The Ingresses whose status is not what it should be.
+    /// The Ingresses whose status is not what it should be: where our Service has no address any more they have none.
     pub(crate) fn wanted(&self, directory: &Directory) -> Vec<Wanted> {
-        if self.0.is_empty() {
-            return vec![];
-        }
+        let Some(addresses) = &self.0 else { return vec![] };
         let served =
             directory.served().iter().filter_map(|key| directory.ingresses.get_key_value(key));
         let differing = served.filter(|(_, ingress)| {
             let status = ingress.status.load_balancer.iter().flat_map(|status| &status.ingress);
-            !status.map(|shown| shown.ip.as_ref()).eq(self.0.iter().map(Some))
+            !status.map(|shown| shown.ip.as_ref()).eq(addresses.iter().map(Some))
         });
         let wanted = differing.map(|(key, ingress)| Wanted {
             ingress: key.clone(),
             uid: ingress.metadata.uid.clone(),
-            addresses: self.0.clone(),
+            addresses: addresses.clone(),
         });
         wanted.collect()
     }

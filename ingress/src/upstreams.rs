@@ -3,7 +3,7 @@
 //! Requests go to the pods directly, past the Service's address: only so can each be balanced, and a connection be kept.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     sync::atomic::{AtomicUsize, Ordering},
 };
@@ -45,12 +45,33 @@ impl Upstream {
     }
 }
 
+/// The `appProtocol`s of servers that speak TLS themselves.
+const TLS: [&str; 3] = ["https", "kubernetes.io/wss", "wss"];
+
 /// A port of a Service.
 #[derive(Debug)]
 struct Port {
     name: String,
     number: u16,
     h2c: bool,
+    tls: bool,
+}
+
+impl Port {
+    fn is(&self, named: &BackendPort) -> bool {
+        match named {
+            BackendPort::Name(name) => self.name == *name,
+            BackendPort::Number(number) => self.number == *number,
+        }
+    }
+}
+
+/// A Service, as far as it is looked at.
+#[derive(Debug, Default)]
+struct Ports {
+    ports: Vec<Port>,
+    /// Wants a client to stay with its endpoint.
+    sticky: bool,
 }
 
 /// What one slice says.
@@ -64,29 +85,83 @@ struct Slice {
 /// What is known of Services and their slices.
 #[derive(Debug, Default)]
 pub struct Services {
-    services: BTreeMap<ObjectKey, Vec<Port>>,
+    services: BTreeMap<ObjectKey, Ports>,
     slices: BTreeMap<ObjectKey, BTreeMap<String, Slice>>,
     service_of_slice: BTreeMap<ObjectKey, ObjectKey>,
+    touched: Touched,
+}
+
+/// The Services whose endpoints may be others than before.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Touched {
+    /// All.
+    All,
+    /// These.
+    Some(BTreeSet<ObjectKey>),
+}
+
+impl Default for Touched {
+    fn default() -> Self {
+        Self::Some(BTreeSet::new())
+    }
 }
 
 impl Services {
+    /// What has changed since the last call.
+    pub fn take_touched(&mut self) -> Touched {
+        std::mem::take(&mut self.touched)
+    }
+
+    fn touch(&mut self, service: &ObjectKey) {
+        if let Touched::Some(services) = &mut self.touched
+            && !services.contains(service)
+        {
+            services.insert(service.clone());
+        }
+    }
+
+    /// What a backend's Service asks for that nobody does here.
+    #[must_use]
+    pub fn unheeded(&self, backend: &Backend) -> Vec<String> {
+        let Some(service) = self.services.get(&backend.service) else { return vec![] };
+        let mut wishes = Vec::new();
+        if service.ports.iter().any(|port| port.tls && port.is(&backend.port)) {
+            wishes.push(format!(
+                "Service {}: its appProtocol asks for TLS to the endpoints, which are spoken to without",
+                backend.service
+            ));
+        }
+        if service.sticky {
+            wishes.push(format!(
+                "Service {}: sessionAffinity does not hold for requests that come by an Ingress",
+                backend.service
+            ));
+        }
+        wishes
+    }
+
     /// Learns of a Service.
     pub fn set_service(&mut self, key: ObjectKey, service: &Service) {
+        self.touch(&key);
         let ports = service.spec.ports.iter().filter_map(|port| {
-            let h2c = port.app_protocol.as_deref().is_some_and(|protocol| H2C.contains(&protocol));
+            let protocol = port.app_protocol.as_deref().unwrap_or_default();
+            let (h2c, tls) = (H2C.contains(&protocol), TLS.contains(&protocol));
             let number = u16::try_from(port.port).ok()?;
-            Some(Port { name: port.name.clone().unwrap_or_default(), number, h2c })
+            Some(Port { name: port.name.clone().unwrap_or_default(), number, h2c, tls })
         });
-        self.services.insert(key, ports.collect());
+        let sticky = service.spec.session_affinity.as_deref() == Some("ClientIP");
+        self.services.insert(key, Ports { ports: ports.collect(), sticky });
     }
 
     /// Learns that a Service is gone.
     pub fn remove_service(&mut self, key: &ObjectKey) {
+        self.touch(key);
         self.services.remove(key);
     }
 
     /// Forgets all Services.
     pub fn clear_services(&mut self) {
+        self.touched = Touched::All;
         self.services.clear();
     }
 
@@ -98,6 +173,7 @@ impl Services {
             return;
         }
         let service = ObjectKey::new(&key.namespace, service);
+        self.touch(&service);
         let ports =
             slice.ports.iter().filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP");
         let ports = ports.filter_map(|port| {
@@ -120,6 +196,7 @@ impl Services {
     /// Learns that a slice is gone.
     pub fn remove_slice(&mut self, key: &ObjectKey) {
         let Some(service) = self.service_of_slice.remove(key) else { return };
+        self.touch(&service);
         if let Some(slices) = self.slices.get_mut(&service) {
             slices.remove(&key.name);
             if slices.is_empty() {
@@ -130,6 +207,7 @@ impl Services {
 
     /// Forgets all slices.
     pub fn clear_slices(&mut self) {
+        self.touched = Touched::All;
         self.slices.clear();
         self.service_of_slice.clear();
     }
@@ -137,19 +215,16 @@ impl Services {
     /// The number of a Service's port, by name.
     #[must_use]
     pub fn port_named(&self, service: &ObjectKey, name: &str) -> Option<u16> {
-        let ports = self.services.get(service)?;
-        ports.iter().find(|port| port.name == name).map(|port| port.number)
+        let service = self.services.get(service)?;
+        service.ports.iter().find(|port| port.name == name).map(|port| port.number)
     }
 
     /// The endpoints of a backend: the ready ones, or else those that still serve while they terminate. None for a
     /// Service, or a port of it, that does not exist.
     #[must_use]
     pub fn upstream(&self, backend: &Backend) -> Option<Upstream> {
-        let ports = self.services.get(&backend.service)?;
-        let port = ports.iter().find(|port| match &backend.port {
-            BackendPort::Name(name) => port.name == *name,
-            BackendPort::Number(number) => port.number == *number,
-        })?;
+        let service = self.services.get(&backend.service)?;
+        let port = service.ports.iter().find(|port| port.is(&backend.port))?;
         let (mut ready, mut last_resort) = (Vec::new(), Vec::new());
         for slice in self.slices.get(&backend.service).into_iter().flat_map(BTreeMap::values) {
             let Some((_, number)) = slice.ports.iter().find(|(name, _)| *name == port.name) else {

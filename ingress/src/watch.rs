@@ -3,7 +3,7 @@
 //! One task hears of everything and owns the directory, so that nothing is locked. Services, EndpointSlices and Secrets
 //! are followed from the first Ingress on.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::HashSet, net::SocketAddr, sync::Arc};
 
 use apimachinery::{
     api::{
@@ -62,15 +62,18 @@ pub(crate) async fn follow(
     let mut follows_all = false;
     while let Some(events) = batches.next().await {
         events.into_iter().for_each(|event| event(&mut state));
-        let (snapshot, problems) = state.directory.publish();
-        let serves = |endpoint: &SocketAddr| {
-            snapshot.upstreams.values().any(|upstream| upstream.endpoints.contains(endpoint))
-        };
-        pool.retain(serves);
-        published.store(Arc::new(snapshot));
-        for problem in problems {
-            // When nobody reads the log there is nobody to tell.
-            drop(log.write_all(format!("W {problem}\n")).await);
+        if let Some((snapshot, problems)) = state.directory.publish() {
+            let serve: HashSet<SocketAddr> = snapshot
+                .upstreams
+                .values()
+                .flat_map(|upstream| upstream.endpoints.iter().copied())
+                .collect();
+            pool.retain(&serve);
+            published.store(Arc::new(snapshot));
+            for problem in problems {
+                // When nobody reads the log there is nobody to tell.
+                drop(log.write_all(format!("W {problem}\n")).await);
+            }
         }
         if !follows_all && !state.directory.served().is_empty() {
             follows_all = true;

@@ -195,7 +195,7 @@ impl Args {
         }
         let ingress = (&self.ingress_client_certificate, &self.ingress_client_key);
         if let Some(connect) = self.connect_as(ingress)? {
-            let controller = IngressController::new(IngressConfig { connect });
+            let controller = IngressController::new(IngressConfig::new(connect));
             catalogue.register(IngressController::IMAGE, controller)?;
         }
         Ok(catalogue)

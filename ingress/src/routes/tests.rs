@@ -157,7 +157,10 @@ fn what_no_rule_matches_is_the_defaults() {
         std::slice::from_ref(&with),
         "a.com/x => x\n a.com/y => fallback\n other/ => fallback\n bare.com/ => fallback",
     );
-    check(&[with, older], "a.com/y => first\n bare.com/ => fallback\n a.com/x => x");
+    check(
+        &[with, older],
+        "a.com/y => fallback\n bare.com/ => fallback\n a.com/x => x\n other/ => first",
+    );
 }
 
 #[test]
@@ -193,27 +196,71 @@ fn no_way_of_writing_a_path_leads_around_a_route() {
     );
 }
 
+fn in_namespace(namespace: &str, mut ingress: Ingress) -> Ingress {
+    ingress.metadata.namespace = Some(namespace.into());
+    ingress
+}
+
+/// A default backend is for what its own Ingress leaves open: it takes nothing from the hosts of others.
 #[test]
-fn tls_is_wanted_for_its_hosts() {
-    let secret = |routes: &Routes, host: &str| {
-        routes.secrets().find(|(known, _)| *known == host).map(|(_, key)| key.to_string())
+fn a_default_of_one_namespace_is_not_anothers() {
+    let other = in_namespace("other", ingress("a", OLD, "default theirs\n their.com /x Prefix x"));
+    let ours = ingress("b", YOUNG, "default ours\n our.com /x Prefix x");
+    let bare = ingress("c", YOUNG, "no.com /x Prefix x");
+    let rules = "our.com/y => ours\n their.com/y => theirs";
+    check(&[other.clone(), ours.clone()], rules);
+    let all = in_namespace("third", ingress("d", YOUNG, "default all"));
+    let rules = "our.com/y => ours\n their.com/y => theirs\n no.com/y => all\n else/ => all";
+    check(&[other, ours.clone(), bare, all], rules);
+    // A rule of anybody's for the host comes before it; what has no host comes after.
+    let path = ingress("e", YOUNG, "our.com / Prefix late\n - /z Prefix any");
+    check(&[ours, path], "our.com/y => late\n our.com/z => late\n other/z => any");
+}
+
+#[test]
+fn secrets_are_those_of_who_has_rules_for_the_host() {
+    let check = |ingresses: &[Ingress], expected: &[(&str, &[&str])]| {
+        let routes = Routes::new(ingresses);
+        let mut found: Vec<(String, Vec<String>)> = routes
+            .secrets()
+            .map(|(host, keys)| (host.into(), keys.iter().map(ToString::to_string).collect()))
+            .collect();
+        found.sort();
+        let expected: Vec<(String, Vec<String>)> = expected
+            .iter()
+            .map(|(host, keys)| ((*host).into(), keys.iter().map(|key| (*key).into()).collect()))
+            .collect();
+        assert_eq!(found, expected);
     };
-    let routes = Routes::new(&[
-        ingress("a", OLD, "tls a.com cert\n tls *.b.com wild\n a.com / Prefix web"),
-        ingress("b", YOUNG, "tls - rules\n tls a.com late\n c.com / Prefix web"),
-    ]);
-    for (host, wanted) in [
-        ("a.com:8080", true),
-        ("x.b.com", true),
-        ("b.com", false),
-        ("c.com", true),
-        ("d.com", false),
-    ] {
-        assert_eq!(routes.wants_tls(host), wanted, "{host}");
-    }
-    assert_eq!(secret(&routes, "a.com").as_deref(), Some("default/cert"));
-    assert_eq!(secret(&routes, ".b.com").as_deref(), Some("default/wild"));
-    assert_eq!(secret(&routes, "c.com").as_deref(), Some("default/rules"));
+    check(
+        &[
+            ingress("a", OLD, "tls a.com cert\n tls *.b.com wild\n a.com / Prefix web"),
+            ingress("b", YOUNG, "tls - rules\n tls A.com late\n c.com / Prefix web"),
+        ],
+        &[
+            (".b.com", &["default/wild"]),
+            ("a.com", &["default/cert"]),
+            ("c.com", &["default/rules"]),
+        ],
+    );
+    // Whoever has rules for the host, too, is asked next: what comes first may be of no use.
+    check(
+        &[
+            in_namespace("other", ingress("a", OLD, "tls a.com theirs\n a.com /x Prefix x")),
+            ingress("b", YOUNG, "tls a.com ours\n a.com / Prefix web"),
+        ],
+        &[("a.com", &["other/theirs", "default/ours"])],
+    );
+    // Who has none claims nothing of another's, however old.
+    check(
+        &[
+            in_namespace("other", ingress("a", OLD, "tls a.com theirs\n default x")),
+            ingress("b", YOUNG, "tls x.b.com ours\n *.b.com / Prefix web\n a.com / Prefix web"),
+        ],
+        &[("x.b.com", &["default/ours"])],
+    );
+    // Nor does an entry without a Secret.
+    check(&[ingress("a", OLD, "a.com / Prefix web")], &[]);
 }
 
 #[test]

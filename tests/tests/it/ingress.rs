@@ -315,7 +315,7 @@ spec: {containers: [{name: server, image: example.com/protocols, ports: [{contai
 apiVersion: v1
 kind: Service
 metadata: {name: protocols}
-spec: {selector: {app: protocols}, ports: [{port: 80, targetPort: 8080}]}
+spec: {selector: {app: protocols}, ports: [{port: 80, targetPort: 8080, appProtocol: kubernetes.io/h2c}]}
 ---
 apiVersion: v1
 kind: Service
