@@ -15,6 +15,7 @@
 //! | [`worker`] | the one task per pod that acts; [`hooks`] and [`probes`] beside it |
 //! | [`node`] | registration, Lease, and the pods of one node |
 //! | [`statuses`], [`objects`], [`checkpoint`] | the ways to the API server, from it, and over a reboot |
+//! | `memory` | gives back what a burst of statuses took |
 //! | [`streams`] | logs, exec, attach, port-forward |
 //!
 //! The death of this process counts as a reboot of its nodes: the pods come back from their checkpoints with the same
@@ -28,6 +29,7 @@ pub mod env;
 pub mod hooks;
 pub mod images;
 pub mod lifecycle;
+mod memory;
 pub mod names;
 pub mod node;
 pub mod objects;

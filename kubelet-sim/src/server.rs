@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     checkpoint::Checkpoints,
     images::NodeImages,
+    memory::Bursts,
     node::{
         NodeContext, NodeSettings, OwnNode, PodTable, Reporter,
         context::checkpoint_dir,
@@ -134,6 +135,7 @@ impl Server {
             None => Store::new(),
         };
         let joined = Arc::new(Joined {
+            bursts: Bursts::start(&clock, &shutdown),
             clock,
             fabric: fabric.clone(),
             catalogue,
@@ -180,6 +182,7 @@ struct Joined {
     runtime: Runtime,
     services: Store<Service>,
     nodes: usize,
+    bursts: Bursts,
     /// The nodes' own ends of the fabric, as far as they are up.
     networks: parking_lot::Mutex<Vec<cni::userspace::Node>>,
     /// The nodes that run pods.
@@ -255,7 +258,13 @@ async fn run_node(setup: NodeSetup, joined: &Joined, shutdown: Shutdown) -> Resu
     let context = Arc::new(NodeContext {
         host_ip: settings.internal_ip.clone(),
         allocatable: settings.capacity.clone(),
-        statuses: Statuses::start(client.clone(), &clock, &shutdown, joined.nodes),
+        statuses: Statuses::start(
+            client.clone(),
+            &clock,
+            &shutdown,
+            joined.nodes,
+            joined.bursts.clone(),
+        ),
         checkpoints: Checkpoints::open(checkpoint_dir(&settings.state_dir))?,
         objects: Objects::new(client.clone(), clock.clone(), objects_dir(&settings)?),
         services: joined.services.clone(),

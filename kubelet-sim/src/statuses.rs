@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
-use crate::status::is_own;
+use crate::{memory::Bursts, status::is_own};
 
 /// How many statuses of a process travel at once, over all its nodes, and of each node.
 const WORKERS: (usize, usize) = (64, 16);
@@ -41,6 +41,7 @@ struct Inner {
     slots: Mutex<HashMap<String, Slot>>,
     queue: WorkQueue<String>,
     sent: Notify,
+    bursts: Bursts,
 }
 
 /// The status manager; clones are the same one.
@@ -50,13 +51,20 @@ pub struct Statuses(Arc<Inner>);
 impl Statuses {
     /// Starts sending, as one of so many nodes of the process.
     #[must_use]
-    pub fn start(client: Client, clock: &Clock, shutdown: &Shutdown, nodes: usize) -> Self {
+    pub(crate) fn start(
+        client: Client,
+        clock: &Clock,
+        shutdown: &Shutdown,
+        nodes: usize,
+        bursts: Bursts,
+    ) -> Self {
         let workers = (WORKERS.0 / nodes.max(1)).clamp(1, WORKERS.1);
         let statuses = Self(Arc::new(Inner {
             client,
             slots: Mutex::default(),
             queue: WorkQueue::with_retry(clock, RETRY.0, RETRY.1),
             sent: Notify::new(),
+            bursts,
         }));
         let sender = statuses.clone();
         controller::run(shutdown, "pod status", &statuses.0.queue, workers, move |uid: String| {
@@ -130,6 +138,7 @@ impl Statuses {
             slot.version = slot.version.max(version);
         }
         self.0.sent.notify_waiters();
+        self.0.bursts.told();
         Ok(())
     }
 

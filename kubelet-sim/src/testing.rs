@@ -341,6 +341,7 @@ pub(crate) fn picture(pod: &Pod) -> String {
 /// |---|---|
 /// | `exit CODE SECONDS` | ends after so many seconds; said several times: the first run as the first one says, and so on; `exit - -`: that run goes on |
 /// | `on-term SECONDS` | goes on for so long after SIGTERM |
+/// | `ends-with CODE` | its exit code after SIGTERM, in place of 0 |
 /// | `listen FROM TO` | accepts connections on port 80, in these seconds of its run |
 /// | `http FROM TO STATUS` | answers HTTP on port 80 |
 /// | `grpc FROM TO STATUS` | answers gRPC health checks on port 80 |
@@ -403,7 +404,7 @@ async fn act(context: ContainerContext, diary: Diary) -> ExitStatus {
         () = context.signals.terminated() => {
             note("term");
             clock.sleep(Duration::from_secs(after("on-term", 1).unwrap_or(0))).await;
-            0
+            after("ends-with", 1).and_then(|code| i32::try_from(code).ok()).unwrap_or(0)
         }
     };
     note("end");

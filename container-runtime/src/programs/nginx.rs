@@ -132,7 +132,8 @@ async fn run(context: ContainerContext) -> ExitStatus {
     for line in ["using the \"epoll\" event method", SERVER, "start worker processes"] {
         notice(&context, "notice", line).await;
     }
-    let shared = Arc::new(context.clone());
+    let context = Arc::new(context);
+    let shared = context.clone();
     web::serve(&context, listener, move |request| {
         let context = shared.clone();
         async move { answer(&context, &request).await }

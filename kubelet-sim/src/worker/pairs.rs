@@ -17,6 +17,7 @@
 //!
 //! Pairs whose names begin with `shutdown-` have a node of their own, which shuts down and comes back: [`shutdown`].
 
+mod combinations;
 mod shutdown;
 
 use std::{
