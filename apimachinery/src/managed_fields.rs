@@ -13,6 +13,7 @@
 //! | [`applied`] | the fields that a configuration names; whether it fits the schema |
 //! | [`merge`] | a configuration laid over an object, and taken out of it |
 //! | [`managers`] | the entries of `managedFields` |
+//! | [`shape`] | what of a new object decides who owns what |
 //!
 //! The rules are those of `sigs.k8s.io/structured-merge-diff` and of `k8s.io/apimachinery/pkg/util/managedfields`. A
 //! kind has one version here, so nothing is converted: an entry in a version that is not served loses nothing and
@@ -24,6 +25,7 @@ mod item;
 mod managers;
 mod merge;
 mod set;
+mod shape;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -88,6 +90,35 @@ pub fn updated(old: Option<&Object>, new: &mut Object, schema: &Struct, writer: 
     new.remove(&["metadata", "managedFields"]);
     let entries = update(old, new, schema, writer, entries);
     encode(new, entries);
+}
+
+/// What a creation's owners follow from: objects of which this is equal have equal [`creator`]s. None: the object
+/// brings owners of its own.
+#[must_use]
+pub fn shape_of(new: &Object, schema: &Struct, writer: &Writer<'_>) -> Option<Vec<u8>> {
+    if new.get(&["metadata", "managedFields"]).is_some() {
+        return None;
+    }
+    let mut shape = Vec::with_capacity(1024);
+    shape.extend_from_slice(writer.manager.as_bytes());
+    // No manager's name has it.
+    shape.push(0xff);
+    shape::shape(new, schema, &mut shape);
+    Some(shape)
+}
+
+/// The one entry of `managedFields` that the creation of an object brings, as it is written but for its time; None: there
+/// is nothing to own.
+#[must_use]
+pub fn creator(new: &Object, schema: &Struct, writer: &Writer<'_>) -> Option<Value> {
+    let entry = update(None, new, schema, writer, Vec::new()).pop()?;
+    Some(Entry { time: None, ..entry }.encode())
+}
+
+/// When the entry of a write of now is from, as it is written.
+#[must_use]
+pub fn time_of(writer: &Writer<'_>) -> String {
+    stamp(writer.now)
 }
 
 struct Untracked;

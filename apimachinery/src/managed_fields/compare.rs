@@ -102,7 +102,7 @@ pub(super) fn compare(old: &Object, new: &Object, schema: &Struct, scope: Scope<
     Changes { set: FieldSet(changes.set), removed: FieldSet(changes.removed) }
 }
 
-fn is_type(name: &str) -> bool {
+pub(super) fn is_type(name: &str) -> bool {
     matches!(name, "apiVersion" | "kind")
 }
 
@@ -343,7 +343,7 @@ pub(super) fn whole(value: &Value, kind: Kind<'_>) -> Node {
 }
 
 /// What Go holds in a field that was never set.
-fn is_zero(value: &Value) -> bool {
+pub(super) fn is_zero(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Number(number) => number.as_f64() == Some(0.0),

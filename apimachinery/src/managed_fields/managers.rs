@@ -95,7 +95,7 @@ impl Entry {
         })
     }
 
-    fn encode(self) -> Value {
+    pub(super) fn encode(self) -> Value {
         let mut entry = Map::new();
         entry.insert("apiVersion".into(), self.api_version.into());
         entry.insert("fieldsType".into(), "FieldsV1".into());

@@ -17,7 +17,7 @@ use super::{Handler, Reply, write::check_name};
 use crate::{
     registry::{
         decode, patch,
-        store::{Store, Stored},
+        store::{New, Store, Stored},
     },
     request::{Request, RequestContext, Verb, pseudo_resource},
 };
@@ -106,8 +106,8 @@ impl Handler {
             // Creating is another right than patching.
             let create = RequestContext { verb: Verb::Create, ..context.clone() };
             self.authorize(&create, &Request::Create(bytes::Bytes::new())).await?;
-            let object = make(None)?;
-            match self.create_object(store, &create, object, warnings).await {
+            let new = New { object: make(None)?, owners: None };
+            match self.create_object(store, &create, new, warnings).await {
                 Err(status) if status.is_already_exists() => {}
                 outcome => return outcome,
             }

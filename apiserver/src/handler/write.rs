@@ -17,7 +17,7 @@ use crate::{
     registry::{
         decode, patch,
         selection::{Selection, namespace_and_name},
-        store::{Deleted, Store, Stored, storage_error},
+        store::{Deleted, New, Store, Stored, storage_error},
         strategy::Strategy,
         subresources,
     },
@@ -49,35 +49,35 @@ impl Handler {
             return self.evict(store, context, object).await;
         }
         store.strategy.default(&mut object);
-        store.fields.updated(context, self.deps.clock.now(), None, &mut object);
-        let stored = self.create_object(store, context, object, warnings).await?;
+        let owners = store.fields.created(context, self.deps.clock.now(), &mut object);
+        let stored = self.create_object(store, context, New { object, owners }, warnings).await?;
         let body = self.shaper(store, context).object(&stored.bytes)?;
         Ok(Reply::Object { body, created: true })
     }
 
-    /// Stores a new object, defaulted, whose owners are noted.
+    /// Stores a new object.
     pub(super) async fn create_object(
         &self,
         store: &Arc<Store>,
         context: &RequestContext,
-        object: Object,
+        new: New,
         warnings: &mut Vec<String>,
     ) -> Result<Stored, Status> {
         if let Some(refusal) = store.strategy.refuses_creation() {
             return Err(refusal);
         }
-        self.check_grant(context, &object, None)?;
+        self.check_grant(context, &new.object, None)?;
         let facts = self
             .facts
-            .for_create(context, &object)
+            .for_create(context, &new.object)
             .await
             .map_err(|error| storage_error(store.info, &error))?;
-        warnings.extend(store.strategy.warnings(&object));
+        warnings.extend(store.strategy.warnings(&new.object));
         let operation = Operation::Create;
         let admit = |object: &mut Object, old: Option<&Object>| {
             admission::admit(&mut Review { context, operation, object, old, facts: &facts })
         };
-        store.create(context, object, &admit).await
+        store.create(context, new, &admit).await
     }
 
     pub(super) async fn update(
@@ -112,8 +112,8 @@ impl Handler {
                 let create = RequestContext { verb: Verb::Create, ..context.clone() };
                 let empty = crate::request::Request::Create(bytes::Bytes::new());
                 self.authorize(&create, &empty).await?;
-                store.fields.updated(&create, self.deps.clock.now(), None, &mut object);
-                self.create_object(store, &create, object, &mut Vec::new()).await?
+                let owners = store.fields.created(&create, self.deps.clock.now(), &mut object);
+                self.create_object(store, &create, New { object, owners }, &mut Vec::new()).await?
             }
             other => other?,
         };

@@ -8,6 +8,8 @@ use apimachinery::object::Object;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use super::field_manager::Owners;
+
 /// An object's bytes and the offset of its resourceVersion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Encoded {
@@ -15,10 +17,11 @@ pub(crate) struct Encoded {
     pub(crate) slot: usize,
 }
 
+const MANAGED_FIELDS: &str = "managedFields";
 const RESOURCE_VERSION: &str = "resourceVersion";
 
-/// Serializes an object once, for ever.
-pub(crate) fn encode(object: &Object) -> Encoded {
+/// Serializes an object once, for ever; with these owners, where they are not in it.
+pub(crate) fn encode(object: &Object, owners: Option<&Owners>) -> Encoded {
     let mut out = Vec::with_capacity(2048);
     let mut slot = None;
     out.push(b'{');
@@ -29,7 +32,7 @@ pub(crate) fn encode(object: &Object) -> Encoded {
         write_key(&mut out, key);
         match value {
             Value::Object(metadata) if key == "metadata" => {
-                slot = Some(write_metadata(&mut out, metadata));
+                slot = Some(write_metadata(&mut out, metadata, owners));
             }
             _ => write_value(&mut out, value),
         }
@@ -39,43 +42,56 @@ pub(crate) fn encode(object: &Object) -> Encoded {
             out.push(b',');
         }
         write_key(&mut out, "metadata");
-        write_metadata(&mut out, &Map::new())
+        write_metadata(&mut out, &Map::new(), owners)
     });
     out.push(b'}');
     Encoded { bytes: out.into(), slot }
 }
 
-fn write_metadata(out: &mut Vec<u8>, metadata: &Map<String, Value>) -> usize {
+fn write_metadata(
+    out: &mut Vec<u8>,
+    metadata: &Map<String, Value>,
+    mut owners: Option<&Owners>,
+) -> usize {
     let mut slot = None;
-    let mut first = true;
     out.push(b'{');
     for (key, value) in metadata {
+        if let Some(owners) = owners.take_if(|_| key.as_str() >= MANAGED_FIELDS) {
+            write_owners(out, owners);
+        }
         if slot.is_none() && key.as_str() >= RESOURCE_VERSION {
-            slot = Some(write_slot(out, first));
-            first = false;
-            if key == RESOURCE_VERSION {
-                continue;
-            }
+            slot = Some(write_slot(out));
         }
-        if !first {
-            out.push(b',');
+        if key != RESOURCE_VERSION {
+            write_name(out, key);
+            write_value(out, value);
         }
-        first = false;
-        write_key(out, key);
-        write_value(out, value);
     }
-    let slot = slot.unwrap_or_else(|| write_slot(out, first));
+    if let Some(owners) = owners {
+        write_owners(out, owners);
+    }
+    let slot = slot.unwrap_or_else(|| write_slot(out));
     out.push(b'}');
     slot
 }
 
-fn write_slot(out: &mut Vec<u8>, first: bool) -> usize {
-    if !first {
-        out.push(b',');
-    }
-    write_key(out, RESOURCE_VERSION);
+fn write_owners(out: &mut Vec<u8>, owners: &Owners) {
+    write_name(out, MANAGED_FIELDS);
+    out.extend_from_slice(owners.0.as_bytes());
+}
+
+fn write_slot(out: &mut Vec<u8>) -> usize {
+    write_name(out, RESOURCE_VERSION);
     out.extend_from_slice(b"\"\"");
     out.len() - 1
+}
+
+/// A key, after a comma where it is not the first.
+fn write_name(out: &mut Vec<u8>, key: &str) {
+    if out.last() != Some(&b'{') {
+        out.push(b',');
+    }
+    write_key(out, key);
 }
 
 fn write_key(out: &mut Vec<u8>, key: &str) {
@@ -97,7 +113,7 @@ mod tests {
     fn the_slot_is_where_the_version_goes() {
         let check = |value: Value| {
             let object = Object::from_value(value).unwrap();
-            let encoded = encode(&object);
+            let encoded = encode(&object, None);
             let mut bytes = encoded.bytes.to_vec();
             bytes.splice(encoded.slot..encoded.slot, *b"42");
             let mut expected = object;
@@ -116,5 +132,21 @@ mod tests {
         check(json!({"kind": "Pod", "metadata": {}}));
         check(json!({"kind": "Pod"}));
         check(json!({}));
+    }
+    #[test]
+    fn owners_beside_the_object_are_written_where_they_belong() {
+        for metadata in [
+            json!({"labels": {"a": "b"}, "name": "a", "uid": "u"}),
+            json!({"name": "a"}),
+            json!({"annotations": {}}),
+            json!({}),
+        ] {
+            let mut object =
+                Object::from_value(json!({"kind": "Pod", "metadata": metadata})).unwrap();
+            let owners = Owners(r#"[{"manager":"m"}]"#.to_owned());
+            let beside = encode(&object, Some(&owners));
+            object.metadata_mut().insert("managedFields".into(), json!([{"manager": "m"}]));
+            assert_eq!(beside, encode(&object, None));
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! itself sets (priorities, tolerations, a ClusterIP) belongs to nobody. What a subresource cannot write it cannot own,
 //! either ([`Owned`]).
 
+use std::{collections::HashMap, sync::Arc};
+
 use apimachinery::{
     managed_fields::{self, FieldSet, Scope, Writer},
     object::Object,
@@ -12,6 +14,7 @@ use apimachinery::{
     status::Status,
 };
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use super::strategy::{Owned, Strategy};
 use crate::request::RequestContext;
@@ -22,6 +25,39 @@ pub(crate) struct FieldManager {
     api_version: String,
     /// What can be owned through the object itself and through each subresource.
     parts: Vec<(&'static str, Part)>,
+    /// Whether objects are stored as they are, so that their owners can be written beside them.
+    plain: bool,
+    creators: Creators,
+}
+
+/// A new object's `managedFields`, as they are stored: written when the object is, for they are most of its small maps.
+#[derive(Debug)]
+pub(crate) struct Owners(pub(crate) String);
+
+/// What was written about the creators of objects, by the objects' shapes: objects of one template have one.
+#[derive(Default)]
+struct Creators(Mutex<HashMap<Box<[u8]>, Option<Arc<str>>>>);
+
+impl Creators {
+    /// Shapes that are kept, of each kind; and how long they may be.
+    const MOST: usize = 64;
+    const LONGEST: usize = 4 << 10;
+
+    /// The known text, or the made one.
+    fn get(&self, shape: Vec<u8>, make: impl FnOnce() -> Option<String>) -> Option<Arc<str>> {
+        if let Some(known) = self.0.lock().get(shape.as_slice()) {
+            return known.clone();
+        }
+        let made: Option<Arc<str>> = make().map(Into::into);
+        if shape.len() <= Self::LONGEST {
+            let mut known = self.0.lock();
+            if known.len() >= Self::MOST {
+                known.clear();
+            }
+            known.insert(shape.into(), made.clone());
+        }
+        made
+    }
 }
 
 enum Part {
@@ -44,7 +80,33 @@ impl FieldManager {
             schema: strategy.merge_schema(),
             api_version: info.api_version(),
             parts: names.map(|name| (name, part(name))).collect(),
+            plain: !strategy.is_custom() && !strategy.converts_on_read(),
+            creators: Creators::default(),
         }
+    }
+
+    /// Who owns what of a new object, defaulted: beside it, or noted in it where that cannot be.
+    pub(crate) fn created(
+        &self,
+        context: &RequestContext,
+        now: Timestamp,
+        new: &mut Object,
+    ) -> Option<Owners> {
+        let schema = self.schema.as_ref()?;
+        let writer = self.writer(context, now);
+        let shape = managed_fields::shape_of(new, schema, &writer).filter(|_| self.plain);
+        let Some(shape) = shape else {
+            managed_fields::updated(None, new, schema, &writer);
+            return None;
+        };
+        let creator = || {
+            let mut text = managed_fields::creator(new, schema, &writer)?.to_string();
+            // Its time comes last.
+            text.pop();
+            Some(text)
+        };
+        let creator = self.creators.get(shape, creator)?;
+        Some(Owners(format!("[{creator},\"time\":\"{}\"}}]", managed_fields::time_of(&writer))))
     }
 
     /// Notes in `new`, defaulted, what a creation, an update or a patch has changed.

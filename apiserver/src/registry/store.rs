@@ -33,13 +33,14 @@ use bytes::Bytes;
 use component_base::clock::Clock;
 
 pub(crate) use self::{
+    create::New,
     delete::Deleted,
     read::{Page, parse_version, validate_watch},
 };
 use super::{
     allocators::Allocators,
     encode::{Encoded, encode},
-    field_manager::FieldManager,
+    field_manager::{FieldManager, Owners},
     selection::index_of,
     strategy::{Strategy, StrategyContext},
 };
@@ -136,8 +137,13 @@ impl Store {
     ///
     /// # Errors
     /// An object that is too large for the storage, in etcd's words.
-    fn checked_put(&self, key: Arc<str>, object: &Object) -> Result<Put, Status> {
-        let put = self.put(key, object);
+    fn checked_put(
+        &self,
+        key: Arc<str>,
+        object: &Object,
+        owners: Option<&Owners>,
+    ) -> Result<Put, Status> {
+        let put = self.put_with(key, object, owners);
         let most = if self.strategy.is_custom() { MAX_CUSTOM } else { MAX_STORED };
         if put.value.len() > most {
             return Err(plain_error("etcdserver: request is too large"));
@@ -146,12 +152,17 @@ impl Store {
     }
 
     fn put(&self, key: Arc<str>, object: &Object) -> Put {
+        self.put_with(key, object, None)
+    }
+
+    /// With the owners that are beside a new object.
+    fn put_with(&self, key: Arc<str>, object: &Object, owners: Option<&Owners>) -> Put {
         let Encoded { bytes, slot } = if self.strategy.converts_on_read() {
             let mut stored = object.clone();
             self.strategy.to_storage(&mut stored);
-            encode(&stored)
+            encode(&stored, owners)
         } else {
-            encode(object)
+            encode(object, owners)
         };
         let mut put = Put::new(key, bytes).slot(slot);
         put.index = index_of(self.info, object);

@@ -6,7 +6,7 @@ use apimachinery::{object::Object, resource, status::Status};
 
 use super::{Admit, Store, Stored, drop_unkept, plain_error, storage_error};
 use crate::{
-    registry::{allocators::service, generated},
+    registry::{allocators::service, field_manager::Owners, generated},
     request::RequestContext,
     storage::{Txn, TxnResult},
 };
@@ -16,15 +16,21 @@ const GENERATE_ATTEMPTS: usize = 8;
 /// Names are 63 characters at most, so the given part is cut to leave room for the suffix.
 const MAX_GENERATED_BASE: usize = 63 - generated::SUFFIX_LENGTH;
 
+/// A new object, decoded and defaulted, and its owners where they are not noted in it.
+pub(crate) struct New {
+    pub(crate) object: Object,
+    pub(crate) owners: Option<Owners>,
+}
+
 impl Store {
-    /// Stores a new object, decoded and defaulted.
+    /// Stores a new object.
     ///
     /// # Errors
     /// Whatever admission, validation, allocation or a taken name give.
     pub(crate) async fn create(
         &self,
         context: &RequestContext,
-        mut object: Object,
+        New { mut object, owners }: New,
         admit: &Admit<'_>,
     ) -> Result<Stored, Status> {
         if !object.resource_version().is_empty() {
@@ -35,19 +41,19 @@ impl Store {
         self.fill_system_fields(&mut object);
         let generated = object.name().is_empty() && !object.generate_name().is_empty();
         if !generated {
-            return self.create_named(context, object).await;
+            return self.create_named(context, object, owners.as_ref()).await;
         }
         for _ in 1..GENERATE_ATTEMPTS {
             let mut attempt = object.clone();
             self.generate_name(&mut attempt);
-            match self.create_named(context, attempt).await {
+            match self.create_named(context, attempt, owners.as_ref()).await {
                 Err(error) if error.is_already_exists() => {}
                 answer => return answer,
             }
         }
         self.generate_name(&mut object);
         let name = object.name().to_owned();
-        self.create_named(context, object).await.map_err(|error| {
+        self.create_named(context, object, owners.as_ref()).await.map_err(|error| {
             if error.is_already_exists() {
                 Status::generate_name_conflict(self.info, &name, 1)
             } else {
@@ -104,6 +110,7 @@ impl Store {
         &self,
         context: &RequestContext,
         mut object: Object,
+        owners: Option<&Owners>,
     ) -> Result<Stored, Status> {
         let strategy_context = self.strategy_context(context);
         self.strategy.prepare_for_create(&strategy_context, &mut object);
@@ -112,13 +119,13 @@ impl Store {
             return Err(Status::invalid(self.info, object.name(), errors));
         }
         if std::ptr::eq(self.info, &raw const resource::SERVICES) {
-            return self.create_service(context, object).await;
+            return self.create_service(context, object, owners).await;
         }
         if context.dry_run {
-            return self.dry_create(&object).await;
+            return self.dry_create(object, owners).await;
         }
         let key: Arc<str> = self.key(object.namespace(), object.name()).into();
-        let txn = Txn::create(self.checked_put(key, &object)?);
+        let txn = Txn::create(self.checked_put(key, &object, owners)?);
         match self.deps.storage.txn(txn).await.map_err(|e| storage_error(self.info, &e))? {
             TxnResult::Committed { puts, .. } => {
                 Ok(Stored { bytes: puts[0].value.clone(), created: true })
@@ -131,15 +138,16 @@ impl Store {
         &self,
         context: &RequestContext,
         object: Object,
+        owners: Option<&Owners>,
     ) -> Result<Stored, Status> {
         loop {
             let mut service = object.clone();
             let plan = service::allocate(&self.deps.allocators, &mut service, None)?;
             if context.dry_run {
-                return self.dry_create(&service).await;
+                return self.dry_create(service, owners).await;
             }
             let key: Arc<str> = self.key(service.namespace(), service.name()).into();
-            let mut txn = Txn::create(self.checked_put(key, &service)?);
+            let mut txn = Txn::create(self.checked_put(key, &service, owners)?);
             plan.extend(&mut txn, &service);
             let conditions: Vec<_> = txn.compares.iter().map(|c| c.key().clone()).collect();
             match self.deps.storage.txn(txn).await.map_err(|e| storage_error(self.info, &e))? {
@@ -156,7 +164,14 @@ impl Store {
     }
 
     /// Everything but the write.
-    async fn dry_create(&self, object: &Object) -> Result<Stored, Status> {
+    async fn dry_create(
+        &self,
+        mut object: Object,
+        owners: Option<&Owners>,
+    ) -> Result<Stored, Status> {
+        if let Some(owners) = owners.and_then(|owners| serde_json::from_str(&owners.0).ok()) {
+            object.metadata_mut().insert("managedFields".into(), owners);
+        }
         let key = self.key(object.namespace(), object.name());
         match self.deps.storage.get(&key).await.map_err(|e| storage_error(self.info, &e))? {
             Some(_) => Err(Status::already_exists(self.info, object.name())),

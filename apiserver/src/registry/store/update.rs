@@ -78,7 +78,7 @@ impl Store {
             if context.dry_run {
                 return Ok(Stored { bytes: object.to_bytes(), created: false });
             }
-            let txn = Txn::update(self.checked_put(key.clone(), &object)?, kv.mod_revision);
+            let txn = Txn::update(self.checked_put(key.clone(), &object, None)?, kv.mod_revision);
             match self.commit(txn, None, &object).await? {
                 Attempt::Done(stored) => return Ok(stored),
                 Attempt::Again(newer) => current = newer,
@@ -114,7 +114,7 @@ impl Store {
         if context.dry_run {
             return Ok(Attempt::Done(Stored { bytes: object.to_bytes(), created: false }));
         }
-        let txn = Txn::update(self.checked_put(key.clone(), &object)?, kv.mod_revision);
+        let txn = Txn::update(self.checked_put(key.clone(), &object, None)?, kv.mod_revision);
         self.commit(txn, plan, &object).await
     }
 
