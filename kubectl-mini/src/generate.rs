@@ -9,6 +9,7 @@ pub mod deployment;
 pub mod disruption_budget;
 pub mod go_order;
 pub mod hash;
+pub mod ingress;
 pub mod pod;
 pub mod rbac;
 pub mod secret;

@@ -4,10 +4,12 @@ pub mod common;
 pub mod config_map;
 pub mod deployment;
 pub mod disruption_budget;
+pub mod ingress;
 pub mod rbac;
 pub mod secret;
 pub mod service;
 pub mod simple;
+pub mod token;
 
 use client::FieldValidation;
 
@@ -29,6 +31,7 @@ pub static SUBCOMMANDS: &[Spec] = &[
     leaf::<rbac::ClusterRoleBinding>(),
     leaf::<config_map::ConfigMap>().alias(&["cm"]),
     leaf::<deployment::Deployment>().alias(&["deploy"]),
+    leaf::<ingress::Ingress>().alias(&["ing"]),
     leaf::<simple::Namespace>().alias(&["ns"]),
     leaf::<disruption_budget::DisruptionBudget>().alias(&["pdb"]),
     leaf::<simple::PriorityClass>().alias(&["pc"]),
@@ -53,7 +56,7 @@ pub static SUBCOMMANDS: &[Spec] = &[
     )
     .alias(&["svc"]),
     leaf::<simple::ServiceAccount>().alias(&["sa"]),
-    leaf::<simple::Token>(),
+    leaf::<token::Token>(),
 ];
 
 /// Creates objects that files describe.

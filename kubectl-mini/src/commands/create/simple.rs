@@ -1,4 +1,4 @@
-//! `kubectl create namespace`, `serviceaccount`, `priorityclass` and `token`.
+//! `kubectl create namespace`, `serviceaccount` and `priorityclass`.
 
 use apimachinery::resource;
 
@@ -101,25 +101,5 @@ kubectl-mini create priorityclass high-priority --value=1000 --description=\"hig
         .generate());
         let prefix = Some("failed to create priorityclass:");
         create(context, &self.flags, &resource::PRIORITY_CLASSES, generated, prefix).await
-    }
-}
-
-/// Refused: the cluster issues no tokens on request.
-#[derive(clap::Args, Clone, Debug)]
-pub struct Token {
-    /// The service account's name.
-    pub arguments: Vec<String>,
-}
-
-impl Command for Token {
-    const NAME: &'static str = "token";
-    const ABOUT: &'static str = "Request a service account token (not served by this cluster)";
-    const USAGE: &'static str = "token SERVICE_ACCOUNT_NAME";
-
-    async fn run(self, _: &Context) -> Result<(), CommandError> {
-        one_name("create token", &self.arguments)?;
-        Err(CommandError::message(
-            "failed to create token: this cluster does not serve the TokenRequest API",
-        ))
     }
 }
