@@ -14,14 +14,14 @@ use crate::support::{field, project, size};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A user with an empty home, and the clusters that this user starts.
-struct User {
-    home: TempDir,
-    programs: PathBuf,
-    clusters: Vec<String>,
+pub(crate) struct User {
+    pub(crate) home: TempDir,
+    pub(crate) programs: PathBuf,
+    pub(crate) clusters: Vec<String>,
 }
 
 impl User {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let own = std::env::current_exe().unwrap();
         let programs = own.ancestors().skip(1).take(3).find(|dir| dir.join("kube-mini").is_file());
         let programs = programs.expect("run `cargo build --workspace --bins` first").to_owned();
