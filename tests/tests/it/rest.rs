@@ -1,7 +1,7 @@
 //! The REST face over a cluster's connection: requests as any HTTP client makes them.
 
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use tests::TestCluster;
@@ -21,6 +21,12 @@ impl Rest {
         Self(cluster.channel_as("kubernetes-admin", &["system:masters"]).unwrap())
     }
 
+    /// Sends a request as it is; the answer, whose body may go on for ever.
+    pub(crate) async fn open(&self, request: Request<String>) -> Response<Body> {
+        let request = request.map(|text| Body::new(Full::new(Bytes::from(text))));
+        self.0.clone().oneshot(request).await.unwrap()
+    }
+
     /// Sends a request; the status code and the text of the answer.
     pub(crate) async fn text(&self, method: Method, path: &str, body: &str) -> (u16, String) {
         let request = Request::builder()
@@ -28,9 +34,9 @@ impl Rest {
             .uri(path)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "application/json")
-            .body(Body::new(Full::new(Bytes::copy_from_slice(body.as_bytes()))))
+            .body(body.to_owned())
             .unwrap();
-        let answer = self.0.clone().oneshot(request).await.unwrap();
+        let answer = self.open(request).await;
         let status = answer.status().as_u16();
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(bytes.into()).unwrap())
