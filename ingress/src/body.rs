@@ -124,11 +124,9 @@ impl Body for Answer {
         let this = self.get_mut();
         let polled = match &mut this.source {
             Source::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Source::Endpoint(body) => {
-                Pin::new(body).poll_frame(context).map(|frame| {
-                    frame.map(|frame| frame.map_err(io::Error::other))
-                })
-            }
+            Source::Endpoint(body) => Pin::new(body)
+                .poll_frame(context)
+                .map(|frame| frame.map(|frame| frame.map_err(io::Error::other))),
         };
         if let Some(exchange) = &this.exchange {
             if polled.is_ready() {

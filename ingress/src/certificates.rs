@@ -73,7 +73,10 @@ impl ResolvesServerCert for BySni {
     }
 }
 
-pub(crate) fn choose<'c>(certificates: &'c Certificates, name: &str) -> Option<&'c Arc<CertifiedKey>> {
+pub(crate) fn choose<'c>(
+    certificates: &'c Certificates,
+    name: &str,
+) -> Option<&'c Arc<CertifiedKey>> {
     certificates.get(name).or_else(|| certificates.get(wildcard_of(name)?))
 }
 

@@ -150,8 +150,7 @@ impl Directory {
         let differs = (ports, synced) != self.told;
         self.told = (ports, synced);
         let changed = routes_changed || upstreams_changed || secrets_changed || differs;
-        let problems =
-            if changed || !touched.is_empty() { self.new_problems() } else { vec![] };
+        let problems = if changed || !touched.is_empty() { self.new_problems() } else { vec![] };
         (changed || !problems.is_empty()).then(|| {
             let snapshot = Snapshot {
                 routes: self.routes.clone(),
@@ -173,9 +172,10 @@ impl Directory {
         self.routes = Arc::new(Routes::new(served()));
         self.served = served().map(crate::routes::key_of).collect();
         self.backends = self.routes.backends().into_iter().cloned().collect();
-        let with_parameters = self.classes.iter().filter(|(name, class)| {
-            classes.contains(*name) && class.spec.parameters.is_some()
-        });
+        let with_parameters = self
+            .classes
+            .iter()
+            .filter(|(name, class)| classes.contains(*name) && class.spec.parameters.is_some());
         let told = with_parameters.map(|(name, _)| {
             format!("IngressClass {name}: its parameters are not read, there are none here")
         });
@@ -195,7 +195,8 @@ impl Directory {
         for backend in touched {
             let upstream = self.services.upstream(backend);
             // An upstream that has not changed goes on with its turns.
-            let known = self.published.get(backend).filter(|known| upstream.as_ref() == Some(&***known));
+            let known =
+                self.published.get(backend).filter(|known| upstream.as_ref() == Some(&***known));
             if known.is_none() && (upstream.is_some() || self.published.contains_key(backend)) {
                 found.insert(backend.clone(), upstream.map(Arc::new));
             }
@@ -227,7 +228,8 @@ impl Directory {
                     BackendPort::Name(name) => name.clone(),
                     BackendPort::Number(number) => number.to_string(),
                 };
-                problems.insert(format!("there is no Service {} with port {port}", backend.service));
+                problems
+                    .insert(format!("there is no Service {} with port {port}", backend.service));
             }
             problems.extend(self.services.unheeded(backend));
         }
@@ -246,7 +248,11 @@ mod tests {
 
     use super::*;
 
-    fn service(name: &str, affinity: &str, protocol: &str) -> (ObjectKey, apimachinery::api::core::Service) {
+    fn service(
+        name: &str,
+        affinity: &str,
+        protocol: &str,
+    ) -> (ObjectKey, apimachinery::api::core::Service) {
         let service = json!({"spec": {"sessionAffinity": affinity,
             "ports": [{"name": "http", "port": 80, "appProtocol": protocol}]}});
         (ObjectKey::new("default", name), serde_json::from_value(service).unwrap())

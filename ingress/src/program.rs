@@ -129,7 +129,7 @@ async fn serve(config: &IngressConfig, context: &ContainerContext) -> io::Result
         // long as the pod's grace period lasts.
         clock.sleep(LAMEDUCK).await;
         ending.cancel();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         () = end => Ok(()),

@@ -121,7 +121,8 @@ impl Routes {
         sorted.iter().for_each(|ingress| routes.add_tls(ingress));
         let has_rules = |ingress: &Ingress| !ingress.spec.rules.is_empty();
         sorted.sort_by_key(|ingress| has_rules(ingress));
-        let default = |ingress: &&Ingress| Some(route_of(ingress, ingress.spec.default_backend.as_ref()?));
+        let default =
+            |ingress: &&Ingress| Some(route_of(ingress, ingress.spec.default_backend.as_ref()?));
         routes.default = sorted.iter().find_map(default);
         routes
     }
@@ -156,7 +157,8 @@ impl Routes {
             let hosts = if tls.hosts.is_empty() { own.clone() } else { named.collect() };
             for host in hosts.into_iter().filter(|host| !host.is_empty()) {
                 let suffix = host.strip_prefix('*').unwrap_or(&host).to_owned();
-                let covers = || wildcard_of(&host).is_some_and(|of| own.contains(&format!("*{of}")));
+                let covers =
+                    || wildcard_of(&host).is_some_and(|of| own.contains(&format!("*{of}")));
                 let theirs = self.hosts.contains_key(&host) || self.wildcards.contains_key(&suffix);
                 if own.contains(&host) || covers() || !theirs {
                     let secrets = self.secrets.entry(suffix).or_default();

@@ -144,12 +144,7 @@ impl Port {
         drop(slots.acquire_many(self.limits.connections).await);
     }
 
-    async fn connection(
-        self,
-        stream: PodStream,
-        peer: SocketAddr,
-        connection: Arc<Connection>,
-    ) {
+    async fn connection(self, stream: PodStream, peer: SocketAddr, connection: Arc<Connection>) {
         let client = Client { ip: peer.ip(), tls: self.tls.is_some() };
         match &self.tls {
             None => self.http(stream, client, connection).await,

@@ -15,7 +15,6 @@ use std::{pin::Pin, sync::Arc};
 
 use apimachinery::{api::core::Pod, status::Status};
 use client::wire::to_tonic;
-use cni::network::Sandbox;
 use component_base::clock::Clock;
 use futures::Stream;
 use parking_lot::RwLock;

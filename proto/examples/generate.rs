@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The `.proto` files below this crate's root, in the order of their first use.
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 6] = [
     "kubemini/v1/api.proto",
     "kubemini/v1/streams.proto",
     "kubemini/v1/kubelet.proto",

@@ -36,7 +36,12 @@ pub(crate) struct Owners(pub(crate) String);
 
 /// What was written about the creators of objects, by the objects' shapes: objects of one template have one.
 #[derive(Default)]
-struct Creators(Mutex<HashMap<Box<[u8]>, Option<Arc<str>>>>);
+struct Creators(Mutex<HashMap<Shape, Creator>>);
+
+/// See [`managed_fields::shape_of`].
+type Shape = Box<[u8]>;
+/// The text of an entry but for its time; None: nothing is owned.
+type Creator = Option<Arc<str>>;
 
 impl Creators {
     /// Shapes that are kept, of each kind; and how long they may be.
@@ -44,11 +49,11 @@ impl Creators {
     const LONGEST: usize = 4 << 10;
 
     /// The known text, or the made one.
-    fn get(&self, shape: Vec<u8>, make: impl FnOnce() -> Option<String>) -> Option<Arc<str>> {
+    fn get(&self, shape: Vec<u8>, make: impl FnOnce() -> Option<String>) -> Creator {
         if let Some(known) = self.0.lock().get(shape.as_slice()) {
             return known.clone();
         }
-        let made: Option<Arc<str>> = make().map(Into::into);
+        let made: Creator = make().map(Into::into);
         if shape.len() <= Self::LONGEST {
             let mut known = self.0.lock();
             if known.len() >= Self::MOST {

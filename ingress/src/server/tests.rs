@@ -105,8 +105,7 @@ fn snapshot(endpoint: SocketAddr) -> Snapshot {
         "spec": {"defaultBackend": {"service": {"name": "web", "port": {"number": 80}}}},
     }))
     .unwrap();
-    let backend =
-        Backend { service: ObjectKey::new("d", "web"), port: BackendPort::Number(80) };
+    let backend = Backend { service: ObjectKey::new("d", "web"), port: BackendPort::Number(80) };
     let mut upstream = Upstream::default();
     upstream.endpoints.push(endpoint);
     Snapshot {
@@ -139,8 +138,7 @@ async fn stays(stream: &mut PodStream) -> bool {
 }
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
-const UPGRADE: &str =
-    "GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: shout\r\n\r\n";
+const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: shout\r\n\r\n";
 const SWITCH: &[u8] =
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: shout\r\n\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";

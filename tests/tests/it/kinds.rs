@@ -87,7 +87,7 @@ async fn api_server() -> TestCluster {
 fn faces(cluster: &TestCluster, user: &str, groups: &[&str]) -> [Face; 2] {
     [
         Face::Rest(Rest::over(cluster.channel_as(user, groups).unwrap())),
-        Face::Grpc(cluster.client_as(user, groups).unwrap()),
+        Face::Grpc(Box::new(cluster.client_as(user, groups).unwrap())),
     ]
 }
 
@@ -122,7 +122,12 @@ async fn stored(face: &Face, info: &'static ResourceInfo, sample: &Sample) {
     let dry = call(Call::create(info, made.clone()).dry_run(), "create as a trial").await;
     assert_eq!(dry["metadata"]["name"], name.as_str());
     let absent = face.call(&Call::get(&target)).await.unwrap_err();
-    assert_eq!((absent.code, absent.reason.as_str()), (404, "NotFound"), "{}", at("get after a trial"));
+    assert_eq!(
+        (absent.code, absent.reason.as_str()),
+        (404, "NotFound"),
+        "{}",
+        at("get after a trial")
+    );
     let mut odd = made.clone();
     odd["nonsense"] = 1.into();
     let strict = face.call(&Call::create(info, odd).strict()).await.unwrap_err();
@@ -132,7 +137,12 @@ async fn stored(face: &Face, info: &'static ResourceInfo, sample: &Sample) {
     let uid = call(Call::create(info, made.clone()), "create").await["metadata"]["uid"].clone();
     assert!(uid.is_string(), "{}", at("create"));
     let twice = face.call(&Call::create(info, made)).await.unwrap_err();
-    assert_eq!((twice.code, twice.reason.as_str()), (409, "AlreadyExists"), "{}", at("create again"));
+    assert_eq!(
+        (twice.code, twice.reason.as_str()),
+        (409, "AlreadyExists"),
+        "{}",
+        at("create again")
+    );
     let read = call(Call::get(&target), "get").await;
     assert_eq!((&read["metadata"]["uid"], &read["kind"]), (&uid, &info.kind.into()));
     for fields in std::iter::once("metadata.name").chain(sample.fields.iter().map(String::as_str)) {
@@ -249,7 +259,11 @@ async fn every_verb_needs_its_rule_on_both_faces() {
                 let at = format!("{face:?} {verb} {resource}");
                 let denied = face.call(&call).await;
                 let Err(denied) = denied else { panic!("{at}: allowed without its rule") };
-                assert_eq!((denied.code, denied.reason.as_str()), (403, "Forbidden"), "{at}: {denied}");
+                assert_eq!(
+                    (denied.code, denied.reason.as_str()),
+                    (403, "Forbidden"),
+                    "{at}: {denied}"
+                );
                 let said = format!(
                     "User \"alice\" cannot {verb} resource \"{resource}\" in API group \"{}\"",
                     info.group

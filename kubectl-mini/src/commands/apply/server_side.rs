@@ -66,7 +66,7 @@ impl ServerSide<'_> {
         }
         match self.hand_over(place, &mut object).await {
             Err(error) => {
-                self.warn("server rejected managed fields migration to Server-Side Apply", &error)?
+                self.warn("server rejected managed fields migration to Server-Side Apply", &error)?;
             }
             Ok(true) => match self.writer.patch(place, &patch).await {
                 Ok(applied) => object = applied,

@@ -26,7 +26,7 @@ const STREAMS: &[&str] = &["attach", "exec", "log", "portforward", "proxy"];
 /// A way into the API server, as somebody.
 pub(super) enum Face {
     Rest(Rest),
-    Grpc(Client),
+    Grpc(Box<Client>),
 }
 
 impl fmt::Debug for Face {
