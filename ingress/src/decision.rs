@@ -111,10 +111,23 @@ fn unescaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use apimachinery::{api::networking::IngressClass, object::ObjectKey};
+    use apimachinery::{
+        api::{ByteString, core::Secret, networking::IngressClass},
+        object::ObjectKey,
+    };
+    use component_base::tls::{CertSpec, CertificateAuthority};
 
     use super::*;
     use crate::{directory::Directory, routes::CONTROLLER};
+
+    fn secret_for(host: &str) -> Secret {
+        let now = "2026-05-01T12:00:00Z".parse().unwrap();
+        let authority = CertificateAuthority::create("ca", now).unwrap();
+        let pair = authority.issue(&CertSpec::server(host, &[host], &[]), now).unwrap();
+        let part = |name: &str, pem: String| (name.to_owned(), ByteString(pem.into_bytes()));
+        let data = [part("tls.crt", pair.cert_pem), part("tls.key", pair.key_pem)].into();
+        Secret { data, ..Secret::default() }
+    }
 
     #[test]
     fn a_decision_is_told() {
@@ -137,6 +150,7 @@ mod tests {
         let slice = json!({"addressType": "IPv4", "metadata": {"labels": {"kubernetes.io/service-name": "web"}},
             "ports": [{"name": "", "port": 8080}], "endpoints": [{"addresses": ["10.244.1.2"]}]});
         directory.services.set_slice(&key, &serde_json::from_value(slice).unwrap());
+        directory.set_secret(ObjectKey::new("default", "s"), &secret_for("s.local"));
         directory.touch_routes();
         let (snapshot, _) = directory.publish().expect("there is news");
         let check = |query: &str, expected: Value| assert_eq!(explain(&snapshot, query), expected);

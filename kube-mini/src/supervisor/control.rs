@@ -52,6 +52,7 @@ pub(super) async fn serve(
     end: CancellationToken,
 ) {
     let connections = TaskTracker::new();
+    let closed = CancellationToken::new();
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -64,12 +65,17 @@ pub(super) async fn serve(
             () = end.cancelled() => break,
         };
         let (statuses, stop, end) = (statuses.clone(), stop.clone(), end.clone());
+        let closed = closed.clone();
         connections.spawn(async move {
-            if let Err(e) = answer(stream, &statuses, &stop, &end).await {
+            if let Err(e) = answer(stream, &statuses, &stop, &end, &closed).await {
                 tracing::debug!(error = %e, "a control connection failed");
             }
         });
     }
+    // Whoever asked for the end hears of it when nobody is taken in any more: the next `up` must not reach a supervisor that
+    // hangs up.
+    drop(listener);
+    closed.cancel();
     connections.close();
     connections.wait().await;
 }
@@ -79,6 +85,7 @@ async fn answer(
     statuses: &Statuses,
     stop: &CancellationToken,
     end: &CancellationToken,
+    closed: &CancellationToken,
 ) -> io::Result<()> {
     let own = rustix::process::getuid().as_raw();
     if stream.peer_cred()?.uid() != own {
@@ -98,7 +105,7 @@ async fn answer(
     write.write_all(text.as_bytes()).await?;
     if matches!(request, Request::Stop) {
         stop.cancel();
-        end.cancelled().await;
+        closed.cancelled().await;
     }
     Ok(())
 }

@@ -58,6 +58,9 @@ const ORDER: &[(&str, &[&str])] = &[
         ],
     ),
     ("v1.DeploymentStrategy", &["type", "rollingUpdate"]),
+    ("v1.IngressSpec", &["ingressClassName", "defaultBackend", "tls", "rules"]),
+    ("v1.HTTPIngressPath", &["path", "pathType", "backend"]),
+    ("v1.IngressBackend", &["service", "resource"]),
     ("v1.RollingUpdateDeployment", &["maxUnavailable", "maxSurge"]),
     (
         "v1.DeploymentStatus",

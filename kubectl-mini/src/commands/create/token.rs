@@ -65,7 +65,11 @@ kubectl-mini create token myapp --bound-object-kind Pod --bound-object-name mypo
         let reply = reply.map_err(|status| {
             CommandError::message(format!("failed to create token: {}", status.message))
         })?;
-        let token: Object = reply.object()?;
+        let mut token: Object = reply.object()?;
+        // kubectl's type always has it.
+        if token.get(&["spec", "boundObjectRef"]).is_none() {
+            token.set(&["spec", "boundObjectRef"], Value::Null);
+        }
         if !self.output.format().0.is_empty() {
             return reporter.report(context, &token, "");
         }
