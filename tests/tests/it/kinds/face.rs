@@ -170,6 +170,10 @@ impl Call {
         if matches!(face, Face::Grpc(_)) && STREAMS.contains(&subresource) {
             return None;
         }
+        // By whatever method they begin, these ask for `create`.
+        if verb == "get" && matches!(subresource, "attach" | "exec" | "portforward") {
+            return None;
+        }
         let name = sample.name("absent");
         let absent = Target::of(info, NAMESPACE, &name).subresource(subresource);
         let (none, patch) = ("no=such".to_owned(), json!({"metadata": {}}));
